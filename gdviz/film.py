@@ -1,0 +1,127 @@
+"""What is alive in a figure: which artists move with the iteration, and which can be dragged.
+
+`draw` fills a matplotlib figure and returns a `Film` beside it. From that one declaration
+come the still picture at any step (`Film.show`), the animation file, and the scrubbable
+stage in the browser (`gdviz.scene`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.collections import PathCollection
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """A line that is drawn up to its first `counts[k]` vertices at frame k.
+
+    A trail costs one integer a frame this way, however long it is.
+    """
+
+    counts: Sequence[int]
+
+
+Move = Reveal | NDArray[np.float64] | Sequence[str]
+"""The states of one artist, a frame along the first axis.
+
+- `Line2D`: vertices, (frames, vertices, 2), or a `Reveal` of the vertices that it has;
+- `PathCollection` (a scatter): offsets, (frames, points, 2);
+- `AxesImage`: pixels, (frames, rows, columns);
+- `Text`: one string a frame.
+"""
+
+
+@dataclass(frozen=True)
+class Handle:
+    """Says that the markers of a scatter are values of a setting that the user may drag.
+
+    Marker i of the artist is row ``rows[i]`` of the setting; its x and y are the row's
+    first two entries.
+    """
+
+    setting: str
+    rows: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Film:
+    """The moving part of a figure. Its default value is a still.
+
+    Limits stay where `draw` left them, so choose them with every frame in mind.
+
+    Parameters
+    ----------
+    steps
+        (frames,) the iteration number that each frame shows, increasing.
+    moves
+        Artist to its states; every artist has as many states as there are frames.
+    handles
+        Artist (a scatter) to the setting whose values its markers are.
+    start
+        The frame that a still picture shows; the last one unless told.
+    """
+
+    steps: Sequence[int] = (0,)
+    moves: Mapping[Artist, Move] = field(default_factory=dict)
+    handles: Mapping[Artist, Handle] = field(default_factory=dict)
+    start: int = -1
+    trails: Mapping[Artist, NDArray[np.float64]] = field(init=False, repr=False)
+    """The full vertices of the revealed lines, (vertices, 2): showing a frame shortens them."""
+
+    def __post_init__(self) -> None:
+        frames = len(self.steps)
+        if frames == 0 or any(b <= a for a, b in zip(self.steps, self.steps[1:], strict=False)):
+            raise ValueError(f"a film's steps increase, at least one of them: {self.steps}")
+        if not -frames <= self.start < frames:
+            raise ValueError(f"start = {self.start} is none of the film's {frames} frames")
+        for artist, move in self.moves.items():
+            _check(artist, move, frames)
+        for artist, handle in self.handles.items():
+            if not isinstance(artist, PathCollection):
+                raise TypeError(f"only a scatter can be dragged, not {type(artist).__name__}")
+            if len(handle.rows) != (markers := len(np.ma.asarray(artist.get_offsets()))):
+                raise ValueError(f"{len(handle.rows)} rows of {handle.setting}, {markers} markers")
+        trails = {
+            artist: np.array(artist.get_xydata(), dtype=float)
+            for artist, move in self.moves.items()
+            if isinstance(move, Reveal) and isinstance(artist, Line2D)
+        }
+        object.__setattr__(self, "trails", trails)
+
+    def show(self, frame: int) -> None:
+        """Put every moving artist where it is at `frame` (an index into `steps`)."""
+        for artist, move in self.moves.items():
+            if isinstance(artist, Line2D):
+                revealed = isinstance(move, Reveal)
+                state = self.trails[artist][: move.counts[frame]] if revealed else move[frame]
+                artist.set_data(state[:, 0], state[:, 1])
+            elif isinstance(artist, PathCollection):
+                artist.set_offsets(move[frame])
+            elif isinstance(artist, AxesImage):
+                artist.set_data(move[frame])
+            elif isinstance(artist, Text):
+                artist.set_text(move[frame])
+
+
+_AXES_OF_STATES = {Line2D: 3, PathCollection: 3, AxesImage: 3, Text: 1}
+
+
+def _check(artist: Artist, move: Move, frames: int) -> None:
+    """An artist that can move, with as many well-shaped states as the film has frames."""
+    name = type(artist).__name__
+    kind = next((kind for kind in _AXES_OF_STATES if isinstance(artist, kind)), None)
+    if kind is None or (isinstance(move, Reveal) and kind is not Line2D):
+        raise TypeError(f"{name} cannot move by {type(move).__name__}")
+    shape = np.shape(move.counts if isinstance(move, Reveal) else move)
+    if shape[:1] != (frames,):
+        raise ValueError(f"{name} has {shape[0] if shape else 0} states, the film {frames} frames")
+    dimensions = 1 if isinstance(move, Reveal) else _AXES_OF_STATES[kind]
+    points = dimensions == 3 and kind is not AxesImage
+    if len(shape) != dimensions or (points and shape[2] != 2):
+        raise ValueError(f"the states of a {name} have shape {shape}")

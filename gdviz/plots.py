@@ -1,0 +1,105 @@
+"""The look that all figures share: a palette of meanings, and a style sheet.
+
+Every colour here has a role. The stage sends the role and not the colour, so that the page
+can answer with its own light or dark partner (`app/theme.css`, the same names).
+"""
+
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+PAPER = "#fcfcfa"
+INK = "#1b1f24"
+MUTED = "#5a6068"
+GRID = "#e4e5e3"
+GOOD = "#00775c"
+BAD = "#b42318"
+
+PALETTE = (
+    "#0072b2",
+    "#d55e00",
+    "#006e54",
+    "#b8508a",
+    "#7d5600",
+    "#3a95cf",
+    "#5c1a3f",
+    "#8c8c8c",
+)
+"""Series colours after Okabe and Ito (2008), darkened to a contrast of 3:1 on paper."""
+
+LINE_STYLES: tuple[Any, ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (6, 2)),
+    (0, (8, 2, 1, 2, 1, 2)),
+    (0, (2, 1)),
+    (0, (10, 3)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+ROLES = {
+    "paper": PAPER,
+    "ink": INK,
+    "muted": MUTED,
+    "grid": GRID,
+    "good": GOOD,
+    "bad": BAD,
+    **{f"c{i}": colour for i, colour in enumerate(PALETTE)},
+}
+"""Role to its light colour; the name is that of the style sheet's variable ``--gd-…``."""
+
+STYLE: dict[str, Any] = {
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "font.size": 10,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.75,
+    "lines.markersize": 5,
+    "patch.edgecolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` by `height` inches on paper, held by nobody else.
+
+    matplotlib asks its style sheet whenever an artist is made, so fill the figure inside
+    ``matplotlib.rc_context(STYLE)`` too.
+    """
+    with mpl.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def series(i: int) -> dict[str, Any]:
+    """Colour, line style and marker of series `i`: told apart without seeing the colour."""
+    return {
+        "color": PALETTE[i % len(PALETTE)],
+        "linestyle": LINE_STYLES[i % len(LINE_STYLES)],
+        "marker": MARKERS[i % len(MARKERS)],
+    }
+
+
+def line(i: int) -> dict[str, Any]:
+    """Colour and line style of series `i`, for a line of many vertices."""
+    return {name: value for name, value in series(i).items() if name != "marker"}
