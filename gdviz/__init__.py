@@ -8,4 +8,7 @@
 Importing it loads neither torch nor widgets.
 """
 
+from gdviz.lab import experiment
+
+__all__ = ["experiment"]
 __version__ = "0.1.0"

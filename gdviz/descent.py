@@ -104,4 +104,4 @@ def for_small_tensors() -> None:
 
 def _read(probe: Probe, weights: "Tensor") -> dict[str, NDArray[np.float64]]:
     # A probe may hand the block itself on, and the block is used again: hence the copy.
-    return {name: np.array(reading.cpu()) for name, reading in probe(weights).items()}
+    return {name: reading.cpu().numpy().copy() for name, reading in probe(weights).items()}

@@ -7,6 +7,7 @@ stage in the browser (`gdviz.scene`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -97,16 +98,18 @@ class Film:
     def show(self, frame: int) -> None:
         """Put every moving artist where it is at `frame` (an index into `steps`)."""
         for artist, move in self.moves.items():
+            if isinstance(move, Reveal):
+                state: Any = self.trails[artist][: move.counts[frame]]
+            else:
+                state = move[frame]
             if isinstance(artist, Line2D):
-                revealed = isinstance(move, Reveal)
-                state = self.trails[artist][: move.counts[frame]] if revealed else move[frame]
                 artist.set_data(state[:, 0], state[:, 1])
             elif isinstance(artist, PathCollection):
-                artist.set_offsets(move[frame])
+                artist.set_offsets(state)
             elif isinstance(artist, AxesImage):
-                artist.set_data(move[frame])
+                artist.set_data(state)
             elif isinstance(artist, Text):
-                artist.set_text(move[frame])
+                artist.set_text(state)
 
 
 _AXES_OF_STATES = {Line2D: 3, PathCollection: 3, AxesImage: 3, Text: 1}

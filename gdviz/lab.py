@@ -71,7 +71,7 @@ class Experiment(Settings, ABC, Generic[R]):
     claims: ClassVar[tuple[Claim, ...]] = ()
     presets: ClassVar[Mapping[str, Preset]] = {}
     predictions: ClassVar[tuple[Prediction, ...]] = ()
-    size: ClassVar[tuple[float, float]] = (10.0, 6.0)
+    inches: ClassVar[tuple[float, float]] = (10.0, 6.0)
     """Width and height of the figure, in inches."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Experiment(Settings, ABC, Generic[R]):
         from gdviz import plots
 
         with matplotlib.rc_context(plots.STYLE):
-            figure = plots.new_figure(*self.size)
+            figure = plots.new_figure(*self.inches)
             return figure, self.draw(result, figure)
 
     @abstractmethod
@@ -121,13 +121,31 @@ class Lab:
     experiments: Mapping[str, type[Experiment[Any]]]
 
 
+def experiment(name: str) -> type[Experiment[Any]]:
+    """Return the experiment called ``lab.experiment``.
+
+    Raises
+    ------
+    LookupError
+        If there is none; says which there are.
+    """
+    lab, _, short = name.partition(".")
+    if lab not in labs():
+        raise LookupError(f"no lab {lab!r}; there are: {', '.join(labs())}")
+    found = labs()[lab].experiments
+    if short not in found:
+        names = ", ".join(f"{lab}.{one}" for one in found)
+        raise LookupError(f"no experiment {name!r}; there are: {names}")
+    return found[short]
+
+
 @cache
 def labs() -> Mapping[str, Lab]:
     """Return every lab by name: each folder of `gdviz.labs` has one in its `lab` variable."""
-    import gdviz.labs
+    import gdviz.labs as folder
 
     found = (
         importlib.import_module(f"gdviz.labs.{module.name}").lab
-        for module in pkgutil.iter_modules(gdviz.labs.__path__)
+        for module in pkgutil.iter_modules(folder.__path__)
     )
     return {lab.name: lab for lab in found}

@@ -7,6 +7,7 @@ can answer with its own light or dark partner (`app/theme.css`, the same names).
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.figure import Figure
 
 PAPER = "#fcfcfa"
@@ -51,7 +52,7 @@ ROLES = {
 }
 """Role to its light colour; the name is that of the style sheet's variable ``--gd-…``."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "axes.facecolor": PAPER,
@@ -59,7 +60,7 @@ STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.labelcolor": INK,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",

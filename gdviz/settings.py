@@ -182,9 +182,13 @@ def setting(
     return field(default=default, compare=not looks, metadata=declared)
 
 
-@cache
 def declared(cls: type["Settings"]) -> Mapping[str, Setting]:
     """Return the settings of a class by name, in their order."""
+    return _declared(cls)  # type: ignore[arg-type]  # mypy looks for the instances' __hash__
+
+
+@cache
+def _declared(cls: type["Settings"]) -> Mapping[str, Setting]:
     hints = get_type_hints(cls)
     found = {}
     for entry in fields(cls):

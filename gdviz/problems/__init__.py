@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules={"logistic"})
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules={"logistic", "separation"})
 
 if TYPE_CHECKING:
     from gdviz.problems import logistic as logistic
+    from gdviz.problems import separation as separation

@@ -1,11 +1,10 @@
 """Claims that more than one experiment of this lab can judge."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gdviz import problems
 from gdviz.claims import Claim, Finding, Verdict
-from gdviz.labs.perceptron_limit.runs import Array, Facts
+from gdviz.labs.perceptron_limit.runs import Array, Facts, Steps
+from gdviz.problems import separation
 
 C3 = Claim(
     "C3",
@@ -38,12 +37,12 @@ C8 = Claim(
 )
 
 
-def holds(*names: str) -> dict[str, Verdict]:
+def holds(names: str) -> dict[str, Verdict]:
     """The verdicts of a preset on which these claims hold, and the others are silent."""
-    return dict.fromkeys(names, Verdict.HOLDS)
+    return dict.fromkeys(names.split(), Verdict.HOLDS)
 
 
-def judge_bound(claim: Claim, taken: Array, bound: Array, cap: int) -> Finding:
+def judge_bound(claim: Claim, taken: Steps, bound: Array, cap: int) -> Finding:
     """Judge "at most `bound` steps" of runs that were given `cap` steps; all (K,).
 
     A run that has not separated (-1) contradicts its bound only if the bound has passed; before
@@ -55,9 +54,9 @@ def judge_bound(claim: Claim, taken: Array, bound: Array, cap: int) -> Finding:
     return claim.judge(bound[heard], measured[heard], applies=bool(heard.any()))
 
 
-def judge_normalised(first: Array, given: Facts, step_size: Array, cap: int) -> Finding:
+def judge_normalised(first: Steps, given: Facts, step_size: Array, cap: int) -> Finding:
     """Judge C8 of T_first (K, B) of normalised gradient descent with step sizes (B,)."""
-    bound = problems.logistic.normalised_bound(
+    bound = separation.normalised_bound(
         given.radius[:, None], given.margin[:, None], given.count[:, None], step_size
     )
     heard = np.isfinite(bound) & ((first >= 0) | (cap >= bound))
@@ -65,7 +64,7 @@ def judge_normalised(first: Array, given: Facts, step_size: Array, cap: int) -> 
     return C8.judge(1.0, quotient[heard], applies=bool(heard.any()))
 
 
-def judge_loss_rises(first: Array, mean_loss: Array) -> Finding:
+def judge_loss_rises(first: Steps, mean_loss: Array) -> Finding:
     """Judge C3 of T_first and mean losses before it, both (K, B) by increasing step size."""
     quotients = [
         row[have][1:] / row[have][:-1]
@@ -75,14 +74,14 @@ def judge_loss_rises(first: Array, mean_loss: Array) -> Finding:
     return C3.judge(1.0, [quotient.min() for quotient in quotients], applies=bool(quotients))
 
 
-def mean_loss_before(loss: Array, first: NDArray[np.int64]) -> Array:
+def mean_loss_before(loss: Array, first: Steps) -> Array:
     """Mean of the loss (T, K, B) over 0 ≤ t < T_first (K, B); NaN where that is not reached."""
     total = np.concatenate([np.zeros((1, *loss.shape[1:])), np.cumsum(loss, 0)])
     until = np.take_along_axis(total, np.maximum(first, 0)[None], 0)[0]
     return np.where(first > 0, until / np.maximum(first, 1), np.nan)
 
 
-def slower_perceptron(first: NDArray[np.int64]) -> NDArray[np.int64]:
+def slower_perceptron(first: Steps) -> Steps:
     """The larger T_first of the normalised batch and the classical perceptron, of (K, 3)."""
     _, normalised, classical = first.T
     return np.where(np.minimum(normalised, classical) < 0, -1, np.maximum(normalised, classical))

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from gdviz import plots, problems
 from gdviz.claims import Claim, Finding
@@ -29,10 +28,12 @@ from gdviz.labs.perceptron_limit.runs import (
     SMALLEST_STEP,
     Array,
     Facts,
+    Steps,
     facts,
     frames,
     run,
 )  # fmt: skip
+from gdviz.problems import separation
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -76,7 +77,7 @@ class GapResult:
     steps: int
     facts: Facts
     margin: Array
-    first: NDArray[np.int64]
+    first: Steps
 
     @property
     def exponents(self) -> Array:
@@ -134,7 +135,7 @@ class Gap(Experiment[GapResult]):
          "planar sets the perceptrons grow about half as fast on the logarithmic scale."),
     )  # fmt: skip
     claims = (C12, C12_GD, C12_PERCEPTRON, C5, C7, C8)
-    size: ClassVar[tuple[float, float]] = (11.0, 5.4)
+    inches: ClassVar[tuple[float, float]] = (11.0, 5.4)
 
     def check(self) -> None:
         """The range of margins must not be empty, nor the batch too large."""
@@ -160,7 +161,7 @@ class Gap(Experiment[GapResult]):
             run(points, "normalised", [self.normalised], self.steps, ("separated",), share[1]),
             run(points, "perceptrons", (), self.steps, ("separated",), share[2]),
         ]
-        times = [problems.logistic.first_time(one["separated"]) for one in runs]
+        times = [separation.first_time(one["separated"]) for one in runs]
         first = np.concatenate(times, 1)
         given = facts(points)
         shape = (self.margins, self.seeds)
@@ -205,8 +206,9 @@ class Gap(Experiment[GapResult]):
             solved = ((taken > 0) & (taken <= shown[:, None, None])).mean((1, 2))
             done.plot(shown, solved, label=name, drawstyle="steps-post", **plots.line(i))
         ends = np.array([x.min(), x.max()])
-        middle = np.nanmedian(np.where(result.first[0] > 0, result.first[0], np.nan))
-        if np.isfinite(middle):
+        reached = result.first[0][result.first[0] > 0]
+        if len(reached):
+            middle = np.median(reached)
             speed.plot(
                 ends, middle * ends**2 / np.median(x) ** 2, color=plots.INK, lw=1, label="(1/μ)²"
             )
@@ -242,12 +244,12 @@ Gap.presets = {
         Gap(),
         "Four of the five lines are half as steep as the black one, which is what the theorems "
         "allow.",
-        holds("C12", "C12′", "C12″", "C5", "C7", "C8"),
+        holds("C12 C12′ C12″ C5 C7 C8"),
     ),
     "Normalising a small step": Preset(
         Gap(normalised=1),
         "With γ = 1 the normalised rule is soft, and as slow in 1/μ as plain gradient descent.",
-        holds("C12", "C12′", "C5", "C7", "C8"),
+        holds("C12 C12′ C5 C7 C8"),
     ),
 }
 

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from gdviz import plots, problems
 from gdviz.claims import Claim, Finding
@@ -28,6 +27,7 @@ from gdviz.labs.perceptron_limit.runs import (
     SMALLEST_STEP,
     Array,
     Facts,
+    Steps,
     facts,
     frames,
     label,
@@ -35,6 +35,7 @@ from gdviz.labs.perceptron_limit.runs import (
     run,
     step_sizes,
 )  # fmt: skip
+from gdviz.problems import separation
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -83,14 +84,14 @@ class LonelyResult:
 
     steps: int
     step_sizes: Array
-    numbers: NDArray[np.int64]
+    numbers: Steps
     facts: Facts
-    first: NDArray[np.int64]
-    normalised_first: NDArray[np.int64]
-    perceptron_first: NDArray[np.int64]
-    shown: NDArray[np.int64]
+    first: Steps
+    normalised_first: Steps
+    perceptron_first: Steps
+    shown: Steps
     weights: Array
-    table: NDArray[np.int64]
+    table: Steps
     table_gd: int
 
 
@@ -125,7 +126,7 @@ class Lonely(Experiment[LonelyResult]):
          "The ratio of the weights is what is wrong."),
     )  # fmt: skip
     claims = (C5, C6, C6_TABLE, C7, C7_TWO, C8, C8_TABLE)
-    size: ClassVar[tuple[float, float]] = (11.0, 5.6)
+    inches: ClassVar[tuple[float, float]] = (11.0, 5.6)
 
     def simulate(self, watch: Watch = unwatched, device: str = "cpu") -> LonelyResult:
         """Run every method on a range of n up to the chosen one, as one batch of data sets."""
@@ -135,7 +136,7 @@ class Lonely(Experiment[LonelyResult]):
         numbers = np.append(grid[grid < self.n], self.n)
         points = problems.logistic.lonely(numbers).to(device)
         shown = frames(self.steps)
-        wanted, first_time = ("separated", "weights"), problems.logistic.first_time
+        wanted, first_time = ("separated", "weights"), separation.first_time
         runs = [
             run(points, "gd", gamma, self.steps, wanted, part(watch, 0, 0.4)),
             run(points, "normalised", [self.normalised], self.steps, wanted, part(watch, 0.4, 0.6)),
@@ -165,7 +166,7 @@ class Lonely(Experiment[LonelyResult]):
 
     def judge(self, result: LonelyResult) -> list[Finding]:
         """Judge over all numbers of points."""
-        given, formula = result.facts, problems.logistic.lonely_time(result.numbers)
+        given, formula = result.facts, separation.lonely_time(result.numbers)
         huge, untied = result.first[:, -1], result.numbers % 10 != 6
         heard = untied & (formula <= self.steps)
         off = np.where(huge > 0, np.abs(huge - formula), np.nan)
@@ -188,7 +189,7 @@ class Lonely(Experiment[LonelyResult]):
         speed = figure.add_subplot(grid[:, 0])
         plane, margin = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
         names = self._names(result)
-        n, formula = result.numbers, problems.logistic.lonely_time(result.numbers)
+        n, formula = result.numbers, separation.lonely_time(result.numbers)
         speed.set(
             title="Steps until separated", xlabel="number of points n", ylabel="steps",
             xscale="log", yscale="log",
@@ -245,33 +246,33 @@ class Lonely(Experiment[LonelyResult]):
             "gd_steps": result.first,
             "normalised_steps": result.normalised_first[:, 0],
             "perceptron_steps": result.perceptron_first,
-            "formula": problems.logistic.lonely_time(result.numbers),
+            "formula": separation.lonely_time(result.numbers),
         }
 
 
-_ALWAYS = ("C5", "C6", "C6′", "C7", "C7″", "C8", "C8′")
+_ALWAYS = holds("C5 C6 C6′ C7 C7″ C8 C8′")
 Lonely.presets = {
     "One among a hundred": Preset(
         Lonely(),
         "The normalised rule is done at step 2, before the others have even turned round.",
-        holds(*_ALWAYS),
+        _ALWAYS,
     ),
     "One among a thousand": Preset(
         Lonely(n=1000),
         "301 steps instead of 31, for points that add nothing new.",
-        holds(*_ALWAYS),
+        _ALWAYS,
     ),
     "A smaller step": Preset(
         Lonely(n=1000, step_sizes=(1, 10, 100, 1e4), steps=5000),
         "A finite step size makes it worse still: the crowd keeps pushing a little after it is "
         "satisfied.",
-        holds(*_ALWAYS),
+        _ALWAYS,
     ),
 }
 
 
 def _crowd_costs(result: LonelyResult) -> str:
-    extra = result.first[-1, -1] - problems.logistic.lonely_time(100)
+    extra = result.first[-1, -1] - separation.lonely_time(100)
     if extra < 10:
         return "None: they change nothing"
     return "About 270 more" if extra < 900 else "About 900 more"

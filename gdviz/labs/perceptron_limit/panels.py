@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
-from gdviz import plots, problems
+from gdviz import plots
 from gdviz.film import Handle, Move, Reveal
-from gdviz.labs.perceptron_limit.runs import Array, Facts, label
+from gdviz.labs.perceptron_limit.runs import Array, Facts, Steps, label
+from gdviz.problems import separation
 
 NOT_SEPARABLE = (
     "Not separable: no θ gets every point right. The perceptrons never stop, and a run here "
@@ -51,7 +51,8 @@ def data_plane(
         if not len(chosen):
             continue
         dots = axes.scatter(
-            *rows[chosen, :2].T, s=42, marker=marker, facecolors=face, edgecolors=plots.INK,
+            rows[chosen, 0],
+            rows[chosen, 1], s=42, marker=marker, facecolors=face, edgecolors=plots.INK,
             zorder=3, label=name if labelled else "z = y a",
         )  # fmt: skip
         if labelled:
@@ -97,7 +98,7 @@ def weight_plane(
 
 def separating_cone(Z: Array, far: float) -> Array | None:
     """The corners 0, r, r' of {θ in R²: Zθ > 0} out to the distance `far`; None if empty."""
-    margin, middle = problems.logistic.max_margin(Z)
+    margin, middle = separation.max_margin(Z)
     if margin == 0:
         return None
     turned = Z @ np.array([[middle[0], -middle[1]], [middle[1], middle[0]]])
@@ -120,7 +121,7 @@ def weight_images(axes: Axes, weights: Array, names: Sequence[str], moves: Moves
     axes.grid(False)
 
 
-def time_axis(axes: Axes, shown: NDArray[np.int64], moves: Moves) -> None:
+def time_axis(axes: Axes, shown: Steps, moves: Moves) -> None:
     """An axis of step numbers with a cursor at the present one; logarithmic for long runs."""
     axes.set_xlabel("step t")
     if shown[-1] > 200:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gdviz import problems
 from gdviz.descent import descend
 from gdviz.lab import Experiment
+from gdviz.problems import separation
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gdviz.problems.logistic import Points
 
 Array = NDArray[np.float64]
+Steps = NDArray[np.int64]
 R = TypeVar("R")
 
 SMALLEST_STEP, LARGEST_STEP = 1e-3, 1e8
@@ -178,18 +180,18 @@ class Facts:
     @cached_property
     def bound(self) -> Array:
         """R²/μ² of each set."""
-        return problems.logistic.perceptron_bound(self.radius, self.margin)
+        return separation.perceptron_bound(self.radius, self.margin)
 
 
 def facts(points: "Points") -> Facts:
     """Compute the facts of data sets."""
     logistic = problems.logistic
     return Facts(
-        Z=np.asarray(points.Z[0].cpu()),
-        share=np.asarray(points.share[0].cpu()),
+        Z=points.Z[0].cpu().numpy(),
+        share=points.share[0].cpu().numpy(),
         margin=logistic.margins_of(points),
         radius=points.radius,
-        count=np.asarray(points.count.cpu()),
+        count=points.count.cpu().numpy(),
         smoothness=points.smoothness,
     )
 
@@ -219,7 +221,7 @@ def run(
     return descend(update, start, np.arange(steps + 1), probe, watch).readings
 
 
-def frames(steps: int, most: int = 160) -> NDArray[np.int64]:
+def frames(steps: int, most: int = 160) -> Steps:
     """The step numbers worth showing: all of a short run, ever fewer of a long one."""
     if steps < most:
         return np.arange(steps + 1)

@@ -8,10 +8,8 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
-from gdviz import plots, problems
+from gdviz import plots
 from gdviz.claims import Claim, Finding
 from gdviz.film import Film, Move
 from gdviz.lab import Prediction, Preset
@@ -36,12 +34,14 @@ from gdviz.labs.perceptron_limit.runs import (
     Array,
     Facts,
     OnData,
+    Steps,
     facts,
     frames,
     label,
     reached,
     run,
 )  # fmt: skip
+from gdviz.problems import separation
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -153,8 +153,8 @@ class Swept:
     and `margin` (frames, B) are of the first set.
     """
 
-    first: NDArray[np.int64]
-    stay: NDArray[np.int64]
+    first: Steps
+    stay: Steps
     mean_loss: Array
     peak: Array
     early: Array
@@ -172,8 +172,8 @@ class SweepResult:
     step_sizes: Array
     facts: Facts
     methods: Mapping[str, Swept]
-    shown: NDArray[np.int64]
-    perceptron_first: NDArray[np.int64]
+    shown: Steps
+    perceptron_first: Steps
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class Sweep(OnData[SweepResult]):
         C2, C2_SLOPE, C2_PLATEAU, C3_TREND, C3_PEAK, C3_SMALL, C5, C7, C8, C9, C10, C10_CONSTANT,
         C10_FROZEN, C11, C11_NORMALISED,
     )  # fmt: skip
-    size: ClassVar[tuple[float, float]] = (11.0, 6.6)
+    inches: ClassVar[tuple[float, float]] = (11.0, 6.6)
 
     def check(self) -> None:
         """The range of step sizes must not be empty."""
@@ -241,7 +241,7 @@ class Sweep(OnData[SweepResult]):
             wanted = ("loss", "separated", "margin")
             readings = run(points, method, gamma, self.steps, wanted, share)
             swept[method] = _summary(readings, shown)
-        ends = problems.logistic.first_time(ideal["separated"])
+        ends = separation.first_time(ideal["separated"])
         return SweepResult(self.steps, gamma, given, swept, shown, ends)
 
     def judge(self, result: SweepResult) -> list[Finding]:
@@ -357,7 +357,7 @@ class Sweep(OnData[SweepResult]):
         if batch > 0:
             axes.axhline(batch, color=plots.INK, ls=":", label=f"batch perceptron, {batch}")
         if self.bounds and given.separable[0]:
-            bound = problems.logistic.normalised_bound(
+            bound = separation.normalised_bound(
                 given.radius[0], given.margin[0], given.count[0], gamma
             )
             axes.plot(gamma, bound, color=plots.BAD, ls="--", label="bound of theorem 6.1")
@@ -394,13 +394,13 @@ class Sweep(OnData[SweepResult]):
         return "" if result.facts.separable[0] else panels.NOT_SEPARABLE
 
 
-def _summary(readings: Mapping[str, Array], shown: NDArray[np.int64]) -> Swept:
+def _summary(readings: Mapping[str, Array], shown: Steps) -> Swept:
     """Reduce the readings of every step, (T+1, K, B), to what a sweep shows and judges."""
     steps = len(readings["loss"]) - 1
-    first = problems.logistic.first_time(readings["separated"])
+    first = separation.first_time(readings["separated"])
     return Swept(
         first=first,
-        stay=problems.logistic.stay_time(readings["separated"]),
+        stay=separation.stay_time(readings["separated"]),
         mean_loss=mean_loss_before(readings["loss"], first),
         peak=readings["loss"][1:].max(0),
         early=readings["loss"][min(5, steps)],
@@ -430,6 +430,8 @@ def _trends(
 
 def _correlation(x: Array, y: Array, least: int) -> float:
     """Spearman's correlation; NaN for fewer than `least` points or a y that never changes."""
+    from scipy.stats import spearmanr  # half a second to import, and only judging needs it
+
     return float(spearmanr(x, y)[0]) if len(y) >= least and np.ptp(y) > 0 else np.nan
 
 
@@ -448,7 +450,7 @@ def _nearest(gamma: Array, wanted: float) -> int:
     return i if abs(np.log(gamma[i] / wanted)) <= np.log(1.5) else -1
 
 
-def _positive(values: NDArray[np.int64]) -> Array:
+def _positive(values: Steps) -> Array:
     """Step numbers as floats, NaN where not reached."""
     return np.where(values > 0, values, np.nan)
 
@@ -462,50 +464,19 @@ def _now(axes: Axes, x: Array, states: Array, name: str, i: int, moves: dict[Art
 Sweep.presets = {
     "High loss, fast solution": Preset(
         Sweep(),
-        "Scrub to step 16: every step size past 1000 is done, with a loss in the hundreds behind it.",
-        holds(
-            "C2",
-            "C2′",
-            "C2″",
-            "C3′",
-            "C3″",
-            "C3‴",
-            "C5",
-            "C7",
-            "C8",
-            "C9",
-            "C10",
-            "C10′",
-            "C10″",
-            "C11",
-            "C11′",
-        ),  # fmt: skip
+        "Scrub to step 16: every step size past 1000 is done, and left a loss in the hundreds.",
+        holds("C2 C2′ C2″ C3′ C3″ C3‴ C5 C7 C8 C9 C10 C10′ C10″ C11 C11′"),
     ),
     "Real digits 8 vs 9": Preset(
         Sweep(data="digits 8 vs 9", smallest=100, largest=1e6, steps=1500),
         "The same two curves on real images; only the scale of γ is another, as 2/L is 714 here.",
-        holds("C2", "C2′", "C2″", "C3′", "C3″", "C3‴", "C5", "C7", "C8"),
+        holds("C2 C2′ C2″ C3′ C3″ C3‴ C5 C7 C8"),
     ),
     "A wide gap, five times": Preset(
         Sweep(data="wedge", margin=0.2, steps=5000),
         "Once a run has settled, its loss is C/(γt): ten times the step size buys a tenth of the "
         "loss, until γ is so large that the loss is frozen.",
-        holds(
-            "C2",
-            "C2′",
-            "C2″",
-            "C3′",
-            "C3″",
-            "C3‴",
-            "C5",
-            "C7",
-            "C8",
-            "C10",
-            "C10′",
-            "C10″",
-            "C11",
-            "C11′",
-        ),  # fmt: skip
+        holds("C2 C2′ C2″ C3′ C3″ C3‴ C5 C7 C8 C10 C10′ C10″ C11 C11′"),
     ),
 }
 

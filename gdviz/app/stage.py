@@ -1,0 +1,86 @@
+"""The stage: a widget that shows a scene, plays it, and tells which point was dragged."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+Drag = Callable[[str, int, float, float], None]
+"""Told the setting, the row of it, and the new x and y."""
+
+_HERE = Path(__file__).parent
+_log = logging.getLogger(__name__)
+
+
+class Stage(anywidget.AnyWidget):
+    """A figure that is alive in the browser.
+
+    Playing and scrubbing happen there alone. A new `scene` is one message to the browser,
+    a dragged point one message from it.
+    """
+
+    _esm = _HERE / "stage.js"
+    _css = (_HERE / "theme.css").read_text("utf-8") + (_HERE / "stage.css").read_text("utf-8")
+
+    scene = traitlets.Dict(help="what `gdviz.scene.read` gives").tag(sync=True)
+    description = traitlets.Unicode(help="the figure in a sentence, for a screen reader").tag(
+        sync=True
+    )
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._hears: list[Drag] = []
+        self._ready: list[Callable[[], None]] = []
+        self.on_msg(self._receive)
+
+    def on_drag(self, hears: Drag) -> None:
+        """Call ``hears(setting, row, x, y)`` whenever a user has moved a point."""
+        self._hears.append(hears)
+
+    def on_ready(self, hears: Callable[[], None]) -> None:
+        """Call ``hears()`` whenever a browser has built its view of the stage.
+
+        A page that is opened while its kernel computes takes a copy of all widgets and then
+        builds them; what is written in between never reaches it. Whoever writes from a worker
+        answers this by sending its state again.
+        """
+        self._ready.append(hears)
+
+    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """A message from the page, which may be anybody's: believe only what makes sense."""
+        if content == {"kind": "ready"}:
+            for answer in self._ready:
+                answer()
+            return
+        drag = self._understand(content)
+        if drag is None:
+            _log.warning("ignored a message that is no drag of this scene: %.200r", content)
+            return
+        for hears in self._hears:
+            try:
+                hears(*drag)
+            except Exception:
+                _log.exception("a drag of %s was not answered", drag[0])
+
+    def _understand(self, content: Any) -> tuple[str, int, float, float] | None:
+        """Setting, row, x and y of a drag, if it names a handle of the present scene."""
+        if not isinstance(content, dict) or content.get("kind") != "drag":
+            return None
+        names = ("setting", "row", "x", "y")
+        setting, row, x, y = (content.get(name, "missing") for name in names)
+        if not isinstance(setting, str) or type(row) is not int:
+            return None
+        if type(x) not in (int, float) or type(y) not in (int, float):
+            return None
+        if not (abs(x) < 1e300 and abs(y) < 1e300):  # neither NaN nor an int without end
+            return None
+        return (setting, row, float(x), float(y)) if (setting, row) in self._handles() else None
+
+    def _handles(self) -> set[tuple[str, int]]:
+        """The setting and row of every point that can be dragged now."""
+        marks = [mark for axes in self.scene.get("axes", ()) for mark in axes.get("marks", ())]
+        handles = [mark["handle"] for mark in marks if mark.get("handle")]
+        return {(handle["setting"], row) for handle in handles for row in handle["rows"]}

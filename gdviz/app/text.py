@@ -1,0 +1,149 @@
+"""What a page says, as HTML: every value that could come from outside is escaped."""
+
+import math
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdviz.claims import Finding, Verdict
+from gdviz.lab import Experiment, Lab, Prediction
+
+BADGES = {
+    Verdict.HOLDS: ("✓", "holds"),
+    Verdict.FAILS: ("✗", "fails"),
+    Verdict.SILENT: ("–", "says nothing here"),
+}
+ROWS = 60
+"""Most rows of a table on a page."""
+
+
+def number(value: float | None) -> str:
+    """A number as a sentence has it: four digits, a power of ten where that is shorter."""
+    if value is None or math.isnan(value):
+        return "—"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.4g}"
+    if "e" not in text:
+        return text.replace("-", "−")
+    mantissa, exponent = text.split("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa.replace('-', '−')}·10{power}"
+
+
+def heading(lab: Lab) -> str:
+    """Title, question and source of a lab."""
+    return (
+        f'<header class="gd-head"><h1>{escape(lab.title)}</h1>'
+        f'<p class="gd-question">{escape(lab.question)}</p>'
+        f'<p class="gd-source">After <a href="{escape(lab.link)}" target="_blank" '
+        f'rel="noopener">{escape(lab.source)}</a></p></header>'
+    )
+
+
+def claims(findings: Iterable[Finding]) -> str:
+    """One badge a claim, those that say something first; theory beside measurement."""
+    order = {Verdict.FAILS: 0, Verdict.HOLDS: 0, Verdict.SILENT: 1}
+    rows = sorted(findings, key=lambda finding: order[finding.verdict])
+    heard = sum(finding.verdict is not Verdict.SILENT for finding in rows)
+    spoken, silent = rows[:heard], rows[heard:]
+    return (
+        '<section class="gd-claims"><h2>Claims, theory beside measurement</h2>'
+        f"<ul>{''.join(map(claim, spoken))}</ul>"
+        + (
+            f"<details><summary>{len(silent)} claims say nothing about this run</summary>"
+            f"<ul>{''.join(map(claim, silent))}</ul></details>"
+            if silent
+            else ""
+        )
+        + "</section>"
+    )
+
+
+def claim(finding: Finding) -> str:
+    """One claim with its verdict."""
+    one, (badge, word) = finding.claim, BADGES[finding.verdict]
+    compared = f'<p class="gd-compare">{escape(one.quantity)}'
+    if finding.verdict is not Verdict.SILENT:
+        sign = {"=": "±", "≤": "+", "≥": "−"}[one.relation]
+        tolerance = f" {sign} {number(one.tolerance)}" if one.tolerance else ""
+        over = ""
+        if finding.spread is not None:
+            low, high = finding.spread
+            over = f", from {number(low)} to {number(high)}"
+        compared += (
+            f': <span class="gd-number">theory {one.relation} {number(finding.predicted)}'
+            f"{tolerance}</span> "
+            f'<span class="gd-number">measured {number(finding.measured)}{over}</span>'
+        )
+    return (
+        f'<li class="gd-claim gd-{finding.verdict.value}">'
+        f'<span class="gd-badge"><span aria-hidden="true">{badge}</span> {word}</span>'
+        f'<div><p><b class="gd-name">{escape(one.name)}</b> {escape(one.statement)} '
+        f'<span class="gd-tag">{escape(one.source)}</span></p>{compared}</p></div></li>'
+    )
+
+
+def lesson(experiment: type[Experiment[Any]]) -> str:
+    """What to notice, and what people often believe instead."""
+    beliefs = "".join(
+        f"<dt>{escape(belief)}</dt><dd>{escape(answer)}</dd>"
+        for belief, answer in experiment.misconceptions
+    )
+    return (
+        f'<section class="gd-lesson"><div><h2>What to notice</h2><p>{escape(experiment.notice)}</p>'
+        f"</div><div><h2>Often believed</h2><dl>{beliefs}</dl></div></section>"
+    )
+
+
+def revealed(prediction: Prediction, said: str, observed: str) -> str:
+    """A prediction beside what was observed."""
+    right = said == observed
+    return (
+        f'<div class="gd-revealed gd-{"holds" if right else "fails"}" role="status">'
+        f"<p>{escape(prediction.prompt)}</p>"
+        f"<p>You said: <b>{escape(said)}</b>. Observed: <b>{escape(observed)}</b>.</p>"
+        f"<p>{escape(prediction.why)}</p></div>"
+    )
+
+
+def note(message: str, kind: str = "quiet") -> str:
+    """One line; `kind` is quiet, warn or error."""
+    if not message:
+        return ""
+    role = ' role="alert"' if kind == "error" else ""
+    return f'<p class="gd-note gd-{kind}"{role}>{escape(message)}</p>'
+
+
+def table(series: Mapping[str, Any]) -> str:
+    """The series of a result as a table: those as long as the first one, thinned to `ROWS`."""
+    columns = dict(_columns(series))
+    length = len(next(iter(columns.values())))
+    rows = np.unique(np.linspace(0, length - 1, min(length, ROWS)).round().astype(int))
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td>{number(float(values[i]))}</td>" for values in columns.values())
+        + "</tr>"
+        for i in rows
+    )
+    return (
+        '<div class="gd-table" tabindex="0" role="region" aria-label="The numbers of the figure">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _columns(series: Mapping[str, Any]) -> Iterable[tuple[str, NDArray[np.float64]]]:
+    """One-dimensional columns; a column of a two-dimensional series has its number in the name."""
+    length = None
+    for name, values in series.items():
+        array = np.asarray(values, dtype=float)
+        length = len(array) if length is None else length
+        if array.ndim == 1 and len(array) == length:
+            yield name.replace("_", " "), array
+        elif array.ndim == 2 and len(array) == length:
+            for i, column in enumerate(array.T):
+                yield f"{name.replace('_', ' ')} {i + 1}", column

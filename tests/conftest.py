@@ -1,0 +1,126 @@
+"""Fixtures for tests in a real browser, and for tests of the running server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HERE = "127.0.0.1"
+
+
+def _browser_missing(why):
+    """A missing browser is no excuse under CI."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium, to open contexts and pages in."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _browser_missing("Playwright is not installed")
+    names = (os.environ.get("GDVIZ_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, (shutil.which(name) for name in names if name)), None)
+    if path is None:
+        _browser_missing("there is no Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def foreign():
+    """The addresses outside this machine that `page` asked for; none is ever answered."""
+    return []
+
+
+@pytest.fixture
+def page(chromium, foreign):
+    """A page without the world outside; an uncaught error on it fails the test."""
+    errors = []
+
+    def answer(route):
+        if urlsplit(route.request.url).hostname == HERE:
+            route.continue_()
+        else:
+            foreign.append(route.request.url)
+            route.abort()
+
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.route(lambda url: url.startswith(("http:", "https:", "ws:", "wss:")), answer)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
+
+
+def free_port():
+    with socket.create_server((HERE, 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def running(command, port, log, **options):
+    """Run a server; its address, with a slash at its end, is there once it answers."""
+    url = f"http://{HERE}:{port}/"
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
+    try:
+        while not answers(url):
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def answers(url):
+    try:
+        with urlopen(url, timeout=10):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Call it with a command that ends in a port's option; it runs until the test is over."""
+    with ExitStack() as stack:
+
+        def serve(*command, **options):
+            port = free_port()
+            start = running([*command, f"--port={port}"], port, tmp_path / "log", **options)
+            return stack.enter_context(start)
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def voila_url(tmp_path_factory):
+    """The address of a running ``gdviz serve``, with a slash at its end."""
+    port, log = free_port(), tmp_path_factory.mktemp("serve") / "log"
+    command = [sys.executable, "-m", "gdviz", "serve", "--no-browser", f"--port={port}"]
+    with running(command, port, log) as url:
+        yield url

@@ -1,0 +1,146 @@
+"""The running server, as a visitor's browser sees it."""
+
+import json
+import sys
+import time
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import nbformat
+import pytest
+
+pytestmark = pytest.mark.browser
+
+LAB = "voila/render/perceptron_limit.ipynb"
+
+
+def status(url):
+    try:
+        with urlopen(url) as answer:
+            return answer.status
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
+def open_lab(page, voila_url, query=""):
+    page.goto(voila_url + LAB + query)
+    page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=60_000)
+
+
+def test_the_gallery_leads_to_the_lab(page, foreign, voila_url):
+    page.goto(voila_url)
+    page.get_by_role("link", name="The perceptron limit").click()
+    page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=60_000)
+    assert page.get_by_role("heading", name="The perceptron limit").count() == 1
+    assert page.locator("#gd-cover").count() == 0
+    assert foreign == []
+
+
+def test_the_gallery_needs_no_script(chromium, voila_url):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(voila_url)
+    assert page.get_by_role("link", name="The perceptron limit").is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("path", ["", LAB, "nowhere"])
+def test_nothing_comes_from_elsewhere(page, foreign, voila_url, path):
+    page.goto(voila_url + path, wait_until="networkidle")
+    assert foreign == []
+
+
+def test_what_a_page_may_not_load_would_be_noticed(page, foreign, voila_url):
+    page.goto(voila_url)
+    page.evaluate("fetch('https://example.org/').catch(() => {})")
+    assert foreign == ["https://example.org/"]
+
+
+def test_the_picture_is_there_before_any_script(page, voila_url):
+    for _ in range(100):  # the first start of a version draws it meanwhile
+        page.goto(voila_url)
+        if page.locator(".gd-picture svg").count():
+            break
+        time.sleep(0.3)
+    page.route("**/*.js", lambda route: route.abort())
+    page.goto(voila_url + LAB)
+    assert page.locator("#gd-cover svg").is_visible()
+    assert page.get_by_role("status").inner_text() == "Starting the controls"
+
+
+@pytest.mark.parametrize("path", ["", LAB, "nowhere"])
+@pytest.mark.parametrize("width", [360, 1280, 3840])
+def test_no_page_scrolls_sideways(page, voila_url, path, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(voila_url + path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_on_paper_from_the_start(page, voila_url, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.route("**/*.js", lambda route: route.abort())
+    for path in ("", LAB, "nowhere"):
+        page.goto(voila_url + path)
+        ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        brightness = sum(int(part) for part in ground.strip("rgb()").split(",")) / 3
+        assert (brightness > 128) == (scheme == "light")
+
+
+def test_a_visitor_cannot_choose_another_template_or_theme(page, voila_url):
+    open_lab(page, voila_url, "?template=lab&theme=dark")
+    assert page.locator(".gd-lab").count() == 1
+    assert "jp-Notebook" not in (page.locator("body").get_attribute("class") or "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nowhere",
+        "voila/tree",
+        "voila/render/nothing.ipynb",
+        "voila/render/../../pyproject.toml",
+        "voila/files/perceptron_limit.ipynb",
+        "api/contents",
+        "api/kernelspecs",
+    ],
+)
+def test_there_is_nothing_else(voila_url, path):
+    assert status(voila_url + path) == 404
+
+
+def test_what_is_missing_says_so_in_our_look(page, voila_url):
+    page.goto(voila_url + "nowhere")
+    assert page.get_by_role("heading").inner_text() == "Nothing here"
+    page.get_by_role("link").click()
+    assert page.get_by_role("heading", name="gdviz").is_visible()
+
+
+def test_a_lab_that_fails_says_so_in_one_line(page, serving, tmp_path):
+    cell = nbformat.v4.new_code_cell("raise RuntimeError('not for visitors')")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "perceptron_limit.ipynb")
+    code = (
+        "import pathlib, sys; from gdviz import serve;"
+        "serve.voila(int(sys.argv[2].split('=')[1]), False, pathlib.Path(sys.argv[1]))"
+    )
+    url = serving(sys.executable, "-c", code, str(tmp_path))
+    page.goto(url + LAB)
+    page.wait_for_selector("#gd-cover .gd-failed", timeout=60_000)
+    assert page.get_by_role("alert").inner_text().startswith("This lab could not start.")
+    assert page.get_by_role("heading", name="The perceptron limit").is_visible()
+    assert "RuntimeError" not in page.content()
+    assert "not for visitors" not in page.content()
+
+
+def test_a_page_that_is_left_takes_its_kernel_along(page, voila_url):
+    open_lab(page, voila_url)
+    options = json.loads(page.locator("#jupyter-config-data").inner_text())
+    kernel = f"{voila_url}api/kernels/{options['kernelId']}"
+    assert status(kernel) == 200
+    page.goto(voila_url)
+    for _ in range(100):
+        if status(kernel) == 404:
+            return
+        time.sleep(0.1)
+    pytest.fail("the kernel outlived its page")

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+
+from gdviz.descent import BLOCK, descend
+from gdviz.watch import Cancelled
+
+
+def halve(w, t):
+    w.mul_(0.5)
+
+
+def reading(w):
+    return {"w": w, "norm": w.norm(dim=-1)}
+
+
+START = torch.tensor([[1.0, 2.0], [4.0, -8.0], [0.0, 1.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("steps", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
+def test_every_step_is_recorded_across_blocks(steps):
+    run = descend(halve, START, np.arange(steps + 1), reading)
+    expected = START.numpy() * 0.5 ** np.arange(steps + 1)[:, None, None]
+    np.testing.assert_array_equal(run.readings["w"], expected)
+    np.testing.assert_allclose(run.readings["norm"], np.linalg.norm(expected, axis=-1))
+    np.testing.assert_array_equal(run.final, expected[-1])
+
+
+def test_only_wanted_steps_are_recorded():
+    record = np.array([0, 3, 70, 200])
+    run = descend(halve, START, record, reading)
+    np.testing.assert_array_equal(run.readings["w"], START.numpy() * 0.5 ** record[:, None, None])
+
+
+def test_start_stays_as_it_was_and_step_numbers_count_up():
+    start, seen = START.clone(), []
+    descend(lambda w, t: seen.append(t), start, np.array([0, 5]), reading)
+    assert seen == [0, 1, 2, 3, 4]
+    assert torch.equal(start, START)
+
+
+def test_watch_hears_rising_fractions_and_may_cancel():
+    heard = []
+    descend(halve, START, np.arange(500), reading, heard.append)
+    assert heard == sorted(heard)
+    assert heard[0] >= 0
+    assert heard[-1] <= 1
+    assert len(heard) >= 7
+
+    def stop(fraction):
+        if fraction > 0.4:
+            raise Cancelled
+
+    steps = []
+    with pytest.raises(Cancelled):
+        descend(lambda w, t: steps.append(t), START, np.arange(500), reading, stop)
+    assert len(steps) < 300
+
+
+@pytest.mark.parametrize("record", [[], [-1, 2], [0, 0], [3, 1], [[0, 1]]])
+def test_a_record_that_makes_no_sense_is_refused(record):
+    with pytest.raises(ValueError, match="increasing"):
+        descend(halve, START, np.array(record, dtype=int), reading)

@@ -1,0 +1,50 @@
+"""Who may import whom, and what must not be loaded before it is needed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_imports_run_downwards_only(capsys):
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import gdviz", "torch ipywidgets matplotlib sklearn scipy"),
+        ("import gdviz.__main__", "torch ipywidgets matplotlib sklearn scipy voila"),
+        ("from gdviz.lab import labs; labs()", "torch ipywidgets sklearn matplotlib.pyplot"),
+        ("import gdviz.serve", "torch ipywidgets voila matplotlib"),
+        (
+            "import gdviz; e = gdviz.experiment('perceptron_limit.race')();"
+            "r = e.simulate(); e.figure(r)",
+            "matplotlib.pyplot ipywidgets",
+        ),
+    ],
+)
+def test_nothing_heavy_is_loaded_too_early(code, absent):
+    check = f"{code}; import sys; print([m for m in {absent.split()} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_stored_result_is_judged_and_drawn_without_torch():
+    code = """
+import pickle, subprocess, sys
+make = "import gdviz, pickle, sys; e = gdviz.experiment('perceptron_limit.race')();" \\
+       "pickle.dump((e, e.simulate()), sys.stdout.buffer)"
+stored = subprocess.run([sys.executable, "-c", make], capture_output=True, check=True).stdout
+experiment, result = pickle.loads(stored)
+experiment.figure(result)
+experiment.describe(result)
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
