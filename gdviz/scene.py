@@ -158,9 +158,10 @@ class _Reader:
         look = axis.get_tick_params()
         sides = ("bottom", "top") if axis.axis_name == "x" else ("left", "right")
         labelled = [side for side in sides if look.get(f"label{side}")]
-        ticks = _ticks(axis.get_majorticklocs(), axis.major.formatter, limits)
+        ticks = _ticks(axis, axis.get_majorticklocs(), axis.major.formatter, limits)
         sparse = isinstance(axis.minor.locator, NullLocator)
-        minor = _ticks([] if sparse else axis.get_minorticklocs(), axis.minor.formatter, limits)
+        places = [] if sparse else axis.get_minorticklocs()
+        minor = _ticks(axis, places, axis.minor.formatter, limits)
         label, offset = axis.get_label_text(), axis.major.formatter.get_offset()
         return {
             **_scale(axis),
@@ -541,16 +542,18 @@ def _scale(axis: Axis) -> Plain:
     return {"scale": name, **{key: float(getattr(axis.get_transform(), key)) for key in numbers}}
 
 
-def _ticks(places: ArrayLike, formatter: Any, limits: Sequence[float]) -> list[tuple[float, str]]:
-    """Positions inside the limits with their labels."""
-    places = _floats(places)
+def _ticks(
+    axis: Any, places: ArrayLike, formatter: Any, limits: Sequence[float]
+) -> list[tuple[float, str]]:
+    """Positions inside the limits, by a hair on the axis' own scale, with their labels."""
+    places, scale = _floats(places), axis.get_transform().transform
     labels = formatter.format_ticks(places) if len(places) else []
-    low, high = sorted(limits)
+    low, high = sorted(scale(_floats(limits)))
     slack = 1e-9 * (high - low)
     return [
         (float(place), unicode_text(label))
-        for place, label in zip(places, labels, strict=True)
-        if low - slack <= place <= high + slack
+        for place, at, label in zip(places, scale(places), labels, strict=True)
+        if low - slack <= at <= high + slack
     ]
 
 

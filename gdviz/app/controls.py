@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 
+from gdviz.app import text
 from gdviz.settings import Setting
 
 TYPED = 1000
 """An integer range of more steps than this is typed rather than slid."""
+A_DECADE = 20
+"""Stops of a logarithmic slider a decade: 1, 1.1, 1.3, 1.4, 1.6, … as preferred numbers go."""
 
 
 class Control:
@@ -22,6 +24,7 @@ class Control:
         self.widget.tooltip = f"{setting.meaning}, {setting.symbol}: {setting.range}"
         self.widget.add_class("gd-control")
         self._changed = changed
+        self._told = setting.default
         self._quiet = False
         self.widget.observe(self._hear, "value")
 
@@ -31,17 +34,20 @@ class Control:
         raw = self.widget.value
         if self.setting.shape == 1:
             return self.setting.parse(raw)
-        if self.setting.kind is int and math.isfinite(raw):
-            return round(raw)
-        ends = (self.setting.low, self.setting.high)
-        # A logarithmic slider at its end gives 10^log10(end), which rounding may put outside.
-        return next((end for end in ends if end and math.isclose(raw, end, rel_tol=1e-9)), raw)
+        if isinstance(self.widget, widgets.FloatSlider) and math.isfinite(raw):
+            return round(raw, -_digits(self.setting))  # the browser sends 0.19999999999999998
+        return raw
 
     def show(self, value: Any) -> None:
         """Move the control to `value` without telling anybody."""
-        self._quiet = True
+        self._told, self._quiet = value, True
         try:
-            self.widget.value = _written(value) if self.setting.shape == 1 else value
+            if isinstance(self.widget, widgets.SelectionSlider):
+                with self.widget.hold_sync():
+                    self.widget.options = _stops(self.setting, value)
+                    self.widget.value = value
+            else:
+                self.widget.value = _written(value) if self.setting.shape == 1 else value
         finally:
             self._quiet = False
 
@@ -56,8 +62,10 @@ class Control:
         return (_written((low,)), _written((high,))) if self.setting.shape else (low, high)
 
     def _hear(self, _change: Any) -> None:
-        if not self._quiet:
-            self._changed(self.setting.name, self.value)
+        value = self.value
+        if not self._quiet and value != self._told:
+            self._told = value
+            self._changed(self.setting.name, value)
 
 
 def _written(values: tuple[Any, ...]) -> str:
@@ -77,22 +85,31 @@ def _widget(one: Setting) -> Any:
     assert one.low is not None
     assert one.high is not None
     if one.scale == "log":
-        low, high = _exponents(one.low, one.high)
-        form = ".0f" if one.kind is int else ".3g"
-        return widgets.FloatLogSlider(
-            value=one.default, base=10, min=low, max=high, step=0.01, readout_format=form, **label
-        )
+        # FloatLogSlider rounds what it is given: 1500 steps would read 1514.
+        stops = _stops(one, one.default)
+        return widgets.SelectionSlider(options=stops, value=one.default, **label)
     bounds: dict[str, Any] = {"value": one.default, "min": one.low, "max": one.high, **label}
     if one.kind is int:
-        if one.high - one.low > TYPED:
-            return widgets.BoundedIntText(**bounds)
-        return widgets.IntSlider(**bounds)
-    return widgets.FloatSlider(step=(one.high - one.low) / 200, readout_format=".3g", **bounds)
+        typed = one.high - one.low > TYPED
+        return (widgets.BoundedIntText if typed else widgets.IntSlider)(**bounds)
+    return widgets.FloatSlider(step=10.0 ** _digits(one), readout_format=".3g", **bounds)
 
 
-def _exponents(low: float, high: float) -> tuple[float, float]:
-    """log10 of a range, rounded outwards by a hair: its own ends must pass the widget's check."""
-    return (
-        float(np.nextafter(math.log10(low), -math.inf)),
-        float(np.nextafter(math.log10(high), math.inf)),
-    )
+def _stops(one: Setting, value: Any) -> list[tuple[str, Any]]:
+    """Label and value of a logarithmic slider's stops: round numbers, both ends, and `value`."""
+    assert one.low is not None
+    assert one.high is not None
+    first, last = (math.floor(A_DECADE * math.log10(end)) for end in (one.low, one.high))
+    rounded = (float(f"{10 ** (k / A_DECADE):.2g}") for k in range(first, last + 1))
+    inside = {one.kind(number) for number in rounded if one.low <= number <= one.high}
+    return [
+        (text.number(stop), stop)
+        for stop in sorted(inside | {one.kind(one.low), one.kind(one.high), value})
+    ]
+
+
+def _digits(one: Setting) -> int:
+    """The power of ten that is the step of a linear slider: a hundred steps or more."""
+    assert one.low is not None
+    assert one.high is not None
+    return math.floor(math.log10((one.high - one.low) / 100))

@@ -191,7 +191,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self._show_table()
         warning = experiment.warn(result)
         took = "remembered" if outcome.remembered else f"computed in {_duration(outcome.seconds)}"
-        self._say(warning, "warn", f"{took} on {self._device}, in double precision")
+        self._say(warning, "warn", f"{took} on {self._device.upper()}, in double precision")
 
     def _progressed(self, fraction: float) -> None:
         self.progress.value = fraction
@@ -225,7 +225,8 @@ class View(widgets.VBox):  # type: ignore[misc]
         more = widgets.Accordion([widgets.VBox(rest)], titles=["More settings"])
         side = widgets.VBox([self.question, *first, *([more] if rest else [])])
         busy = widgets.HBox([self.progress, self.stop])
-        main = widgets.VBox([self.notice, self.stage, busy, self.status])
+        foot = widgets.HBox([self.status, busy])
+        main = widgets.VBox([self.notice, self.stage, foot])
         body = widgets.HBox([side, main])
         below = widgets.VBox(
             [self.claims, widgets.HTML(text.lesson(self.kind)), self.table, self.numbers]
@@ -233,7 +234,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self._running = busy
         for widget, name in (
             (self, "gd-view"), (side, "gd-side"), (main, "gd-main"), (body, "gd-body"),
-            (busy, "gd-busy"), (below, "gd-below"), (more, "gd-more"),
+            (busy, "gd-busy"), (foot, "gd-foot"), (below, "gd-below"), (more, "gd-more"),
         ):  # fmt: skip
             widget.add_class(name)
         question = widgets.HTML(f'<p class="gd-asks">{escape(self.kind.question)}</p>')
@@ -260,7 +261,7 @@ class View(widgets.VBox):  # type: ignore[misc]
                 notice = preset.notice
             else:
                 button.remove_class("gd-chosen")
-        return text.note(notice)
+        return text.note(notice, "notice")
 
     def _show_table(self) -> None:
         shown = self.table.value and self.outcome is not None

@@ -111,7 +111,7 @@ def revealed(prediction: Prediction, said: str, observed: str) -> str:
 
 
 def note(message: str, kind: str = "quiet") -> str:
-    """One line; `kind` is quiet, warn or error."""
+    """One line; `kind` is quiet, notice, warn or error."""
     if not message:
         return ""
     role = ' role="alert"' if kind == "error" else ""

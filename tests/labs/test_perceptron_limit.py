@@ -168,7 +168,7 @@ def test_iris_has_a_finite_minimiser():
     norms = np.linalg.norm(result.weights[-1], axis=-1) * result.step_sizes
     assert norms[:2] == pytest.approx([50.38, 50.38], abs=0.02)
     assert result.loss[-1, :2] == pytest.approx([0.05949, 0.05949], abs=1e-5)
-    assert np.ptp(result.loss[-500:, 2]) == pytest.approx(7.9, abs=0.2)
+    assert 4 < np.ptp(result.loss[-500:, 2]) < 12  # chaotic; 8 or so
 
 
 @pytest.mark.parametrize(
@@ -231,12 +231,12 @@ def test_labels_and_frames():
         "0.1", "1", "15.8", "1000", "10⁴", "3.2·10⁵", "10⁸",
     ]  # fmt: skip
     assert frames(60).tolist() == list(range(61))
-    for steps in (159, 160, 1500, 5000):
+    for steps in (119, 120, 1500, 5000):
         shown = frames(steps)
         assert shown[0] == 0
         assert shown[-1] == steps
         assert (np.diff(shown) > 0).all()
-        assert len(shown) <= 170
+        assert len(shown) <= 130
 
 
 def test_labels_of_the_zigzag_do_not_matter():

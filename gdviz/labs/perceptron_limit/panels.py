@@ -109,16 +109,24 @@ def separating_cone(Z: Array, far: float) -> Array | None:
 
 
 def weight_images(axes: Axes, weights: Array, names: Sequence[str], moves: Moves) -> None:
-    """The weights of 8 by 8 pixels side by side, each by its own largest; (frames, B, 65)."""
+    """The weights of 8 by 8 pixels in tiles, each by its own largest; (frames, B, 65)."""
     pixels = weights[..., :64].reshape(*weights.shape[:2], 8, 8)
     largest = np.abs(pixels).max((-1, -2), keepdims=True)
-    framed = np.pad(pixels / np.where(largest == 0, 1, largest), ((0, 0), (0, 0), (0, 0), (0, 1)))
-    strip = framed.transpose(0, 2, 1, 3).reshape(len(weights), 8, -1)
-    image = axes.imshow(strip[-1], cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
-    moves[image] = strip
-    axes.set(title="What the weights look for", yticks=[], xlabel="step size")
-    axes.set_xticks(9 * np.arange(len(names)) + 3.5, names)
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    high, wide = 11, 10  # a tile with room for its name
+    sheet = np.full((len(weights), rows * high, columns * wide), np.nan)
+    for i, name in enumerate(names):
+        top, left = high * (i // columns) + 3, wide * (i % columns) + 1
+        tile = pixels[:, i] / np.where(largest[:, i] == 0, 1, largest[:, i])
+        sheet[:, top : top + 8, left : left + 8] = tile
+        axes.text(left + 3.5, top - 0.8, name, ha="center", va="bottom")
+    image = axes.imshow(sheet[-1], cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+    moves[image] = sheet
+    axes.set(title="What the weights look for", xlabel="purple: an 9 · orange: an 8")
+    axes.set(xticks=[], yticks=[])
     axes.grid(False)
+    axes.spines[:].set_visible(False)
 
 
 def time_axis(axes: Axes, shown: Steps, moves: Moves) -> None:

@@ -50,7 +50,7 @@ from gdviz.watch import Watch, part, unwatched
 C1 = Claim(
     "C1",
     "With a large step size, gradient descent takes the path of the batch perceptron: "
-    "θ_t/γ points where its iterate points, at every step until that has separated.",
+    "θₜ/γ points where its iterate points, at every step until that has separated.",
     "[S] theorem 3.2",
     "smallest cosine between the two, largest step size",
     "=",
@@ -58,7 +58,7 @@ C1 = Claim(
 )
 C1_CERTIFICATE = Claim(
     "C1′",
-    "γ = 40/m is large enough, m being the smallest |z_i·θ| on the perceptron's path: "
+    "γ = 40/m is large enough, m being the smallest |zᵢ·θ| on the perceptron's path: "
     "every weight σ(−γm) is then 0 or 1 up to e⁻⁴⁰.",
     "[M]",
     "largest relative distance of the two paths",
@@ -66,9 +66,9 @@ C1_CERTIFICATE = Claim(
 )
 C4_LOSS = Claim(
     "C4a",
-    "On the two points, the first step raises the loss without bound: f(θ_1) ≈ γ/8.",
+    "On the two points, the first step raises the loss without bound: f(θ₁) ≈ γ/8.",
     "[S] theorem 4.1",
-    "f(θ_1)/γ at the largest step size",
+    "f(θ₁)/γ at the largest step size",
     "=",
     1e-3,
 )
@@ -83,7 +83,7 @@ C4_GRADIENT = Claim(
     "C4c",
     "… from a gradient of norm √2/2, which no tuning of the step size makes small.",
     "[S] theorem 4.1",
-    "‖∇f(θ_1)‖ at the largest step size",
+    "‖∇f(θ₁)‖ at the largest step size",
     "=",
     1e-3,
 )
@@ -111,6 +111,8 @@ N_RESTLESS = Claim(
     "range of its loss over the last 500 steps",
     "≥",
 )
+FLOOR = 1e-12
+"""What a logarithmic axis shows of anything smaller; the loss underflows to 0."""
 CURVES = ("loss", "accuracy", "margin", "gradient")
 
 
@@ -298,54 +300,41 @@ class Race(OnData[RaceResult]):
         handles: dict[Artist, Handle] = {}
         grid = figure.add_gridspec(2, 6, height_ratios=(1.25, 1))
         left, right = figure.add_subplot(grid[0, :3]), figure.add_subplot(grid[0, 3:])
-        below = [figure.add_subplot(grid[1, 2 * i : 2 * i + 2]) for i in range(3)]
-        if result.facts.Z.shape[1] == 2:
+        loss, accuracy, angle = (figure.add_subplot(grid[1, i : i + 2]) for i in (0, 2, 4))
+
+        def curves(axes: Axes, title: str, quantity: str, values: Array, scale: str) -> None:
+            """One curve a step size, revealed up to the present step, with a cursor."""
+            panels.time_axis(axes, shown, moves)
+            axes.set(title=title, ylabel=quantity, yscale=scale)
+            for i, name in enumerate(names):
+                (line,) = axes.plot(shown, values[shown, i], label=name, **plots.line(i))
+                moves[line] = Reveal(range(1, len(shown) + 1))
+
+        weights, given = result.weights[shown], result.facts
+        if given.Z.shape[1] == 2:
             rows = self.points if self.data == "points" else None
-            panels.data_plane(left, result.facts, result.weights[shown], rows, moves, handles)
-            panels.weight_plane(
-                right, result.facts, result.weights[shown], result.perceptron[shown, 0],
-                names, moves,
-            )  # fmt: skip
+            panels.data_plane(left, given, weights, rows, moves, handles)
+            perceptron = result.perceptron[shown, 0]
+            panels.weight_plane(right, given, weights, perceptron, names, moves)
         else:
             if self.data.startswith("digits"):
-                panels.weight_images(left, result.weights[shown], names, moves)
+                panels.weight_images(left, weights, names, moves)
             else:
-                self._curves(left, result.gradient, shown, moves, "gradient norm ‖∇f‖", "log")
-            scaled = result.margin / (result.facts.margin[0] or 1.0)
-            name = "margin / μ" if result.facts.margin[0] else "margin"
-            self._curves(right, np.maximum(scaled, -1), shown, moves, name)
+                curves(left, "Slope", "gradient norm ‖∇f‖", result.gradient, "log")
+            unit, scale = ("margin / μ", given.margin[0]) if given.separable[0] else ("margin", 1)
+            ranged = np.maximum(result.margin / scale, -1)
+            curves(right, "Quality of the direction", unit, ranged, "linear")
             right.axhline(0, color=plots.MUTED, lw=0.8)
             right.legend(loc="best")
-        self._curves(below[0], np.maximum(result.loss, 1e-12), shown, moves, "loss f", "log")
+        curves(loss, "Loss", "loss f", np.maximum(result.loss, FLOOR), "log")
         for i, first in enumerate(result.first[0]):
             if first > 0:
-                below[0].axvline(first, color=plots.series(i)["color"], ls=":", lw=1)
-        self._curves(below[1], result.accuracy, shown, moves, "accuracy")
-        self._curves(
-            below[2], np.maximum(result.angle, 1e-12), shown, moves,
-            "1 − cos to the batch perceptron", "log",
-        )  # fmt: skip
-        for axes, title in zip(
-            below, ("Loss", "Points on the right side", "Distance in direction"), strict=True
-        ):
-            axes.set_title(title)
+                loss.axvline(first, color=plots.series(i)["color"], ls=":", lw=1)
+        curves(accuracy, "Points on the right side", "accuracy", result.accuracy, "linear")
+        accuracy.set_ylim(result.accuracy[1:].min() - 0.03, 1.03)
+        away = np.maximum(result.angle, FLOOR)
+        curves(angle, "Distance in direction", "1 − cos to the batch perceptron", away, "log")
         return Film(steps=shown.tolist(), moves=moves, handles=handles)
-
-    def _curves(
-        self,
-        axes: Axes,
-        values: Array,
-        shown: Steps,
-        moves: dict[Artist, Move],
-        name: str,
-        scale: str = "linear",
-    ) -> None:
-        """Draw one curve a step size, revealed up to the present step, with a cursor."""
-        panels.time_axis(axes, shown, moves)
-        axes.set(ylabel=name, yscale=scale)
-        for i, name in enumerate(panels.names_of(np.array(sorted(self.step_sizes)))):
-            (line,) = axes.plot(shown, values[shown, i], label=name, **plots.line(i))
-            moves[line] = Reveal(range(1, len(shown) + 1))
 
     def describe(self, result: RaceResult) -> str:
         """Say when each step size separates, and what the perceptron needs."""

@@ -221,7 +221,7 @@ def run(
     return descend(update, start, np.arange(steps + 1), probe, watch).readings
 
 
-def frames(steps: int, most: int = 160) -> Steps:
+def frames(steps: int, most: int = 120) -> Steps:
     """The step numbers worth showing: all of a short run, ever fewer of a long one."""
     if steps < most:
         return np.arange(steps + 1)

@@ -50,15 +50,15 @@ C2 = Claim(
     "The larger the step size, the sooner gradient descent separates: a trend, with lucky dips "
     "around 2/L.",
     "[S] experiments",
-    "Spearman correlation of γ and T_first",
+    "Spearman correlation of γ and the time to separate",
     "≤",
     0.0,
 )
 C2_SLOPE = Claim(
     "C2′",
-    "While small, the step size divides the time: T_first ∝ 1/γ.",
+    "While small, the step size divides the time: it is proportional to 1/γ.",
     "[M]",
-    "slope of log T_first against log γ, where T_first is 5 times its plateau or more",
+    "slope of log time against log γ, where it is 5 times its plateau or more",
     "=",
     0.05,
 )
@@ -89,7 +89,7 @@ C3_SMALL = Claim(
     "C3‴",
     "Below 2/L it is the other way round: the larger step size has the lower loss at a given step.",
     "[M]",
-    "Spearman correlation of γ and f(θ_5), for γ < 2/L",
+    "Spearman correlation of γ and f(θ₅), for γ < 2/L",
     "=",
     1e-9,
 )
@@ -97,7 +97,7 @@ C9 = Claim(
     "C9",
     "On the zig-zag, some runs separate the points, leave the cone again and come back later.",
     "[M]",
-    "longest time between T_first and T_stay, in steps",
+    "longest time between the first separation and the last one, in steps",
     "≥",
 )
 C10 = Claim(
@@ -336,7 +336,9 @@ class Sweep(OnData[SweepResult]):
         loss.set_ylim(max(1e-4, 0.5 * plain.loss.min()), 2 * max(1.0, np.nanmax(plain.peak[0])))
         for axes in (speed, loss, margin):
             axes.legend(loc="best")
-        return Film(steps=result.shown.tolist(), moves=moves)
+        # A still picture shows the moment at which the perceptron is done.
+        start = int(np.searchsorted(result.shown, max(result.perceptron_first[0, 0], 1)))
+        return Film(steps=result.shown.tolist(), moves=moves, start=start)
 
     def _draw_speed(self, axes: Axes, result: SweepResult, moves: dict[Artist, Move]) -> None:
         """T_first (dots) and T_stay (hollow) of both methods, theory, and the present step."""
