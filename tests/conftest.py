@@ -31,6 +31,14 @@ def _browser_missing(why):
     pytest.skip(why)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """As the applications do: two threads on tensors this small take ten times as long."""
+    from gdviz.descent import for_small_tensors
+
+    for_small_tensors()
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """A headless Chromium, to open contexts and pages in."""

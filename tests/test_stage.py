@@ -85,3 +85,10 @@ def test_the_bytes_of_a_scene_travel_as_bytes(stage):
     assert paths == [["scene", "data"]]
     assert bytes(buffers[0]) == stage.scene["data"]
     assert "data" not in state["scene"]
+
+
+def test_a_browser_that_is_ready_is_answered(stage):
+    heard = []
+    stage.on_ready(lambda: heard.append("again"))
+    stage._handle_custom_msg({"kind": "ready"}, [])
+    assert heard == ["again"]

@@ -5,8 +5,6 @@ The ES module runs in a bare page with a stand-in for the widget's model; no Jup
 
 import base64
 import json
-import os
-import shutil
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,21 +15,9 @@ import gdviz.app
 from gdviz import plots, scene
 from gdviz.film import Film, Handle, Reveal
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
 APP = Path(gdviz.app.__file__).parent
-CHROMIUM = os.environ.get("GDVIZ_CHROMIUM") or shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 PAGE = """<!doctype html><meta charset="utf-8"><style>%s</style>
 <body class="gd" style="margin:0; background:var(--gd-paper)"><main id="here"></main>
 <script type="module">
@@ -58,19 +44,6 @@ window.start = () => {
 };
 window.ready = true;
 </script>"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        except sync_api.Error as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"no Chromium: {error}")
-        yield chromium
-        chromium.close()
 
 
 class Page:
@@ -157,11 +130,11 @@ def picture(shift=0.0, steps=(0, 10, 20), limits=(-1, 1)):
 
 
 @pytest.fixture
-def open_page(browser):
+def open_page(chromium):
     contexts = []
 
     def opened(read, width=900, **options):
-        context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+        context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
         contexts.append(context)
         return Page(context.new_page(), read)
 
@@ -293,7 +266,7 @@ def test_keys_and_scrubber_move_the_marks_without_a_message(stage):
     stage.page.click(".gd-back")
     stage.settle()
     assert stage.data("frame") == "10"
-    assert stage.page.evaluate("sent") == []
+    assert stage.page.evaluate("sent") == [{"kind": "ready"}]
 
 
 def test_play_starts_over_and_stops_at_the_end(open_page):
@@ -463,7 +436,8 @@ def test_arrow_keys_move_a_point(stage):
         }"""
     )
     stage.settle()
-    xs = [message["x"] for message in stage.page.evaluate("sent")]
+    drags = [one for one in stage.page.evaluate("sent") if one["kind"] == "drag"]
+    xs = [message["x"] for message in drags]
     assert xs == pytest.approx([0.02, 0.22], abs=1e-3)
     label = stage.page.get_attribute(".gd-handle", "aria-label")
     assert label == "point 3 at 0.22, 0.50; arrow keys move it"

@@ -108,11 +108,16 @@ def separating_cone(Z: Array, far: float) -> Array | None:
     return far * np.array([[0, 0], *np.stack([np.cos(ends), np.sin(ends)], -1)])
 
 
-def weight_images(axes: Axes, weights: Array, names: Sequence[str], moves: Moves) -> None:
-    """The weights of 8 by 8 pixels in tiles, each by its own largest; (frames, B, 65)."""
+def weight_images(
+    axes: Axes, weights: Array, names: Sequence[str], classes: Sequence[int], moves: Moves
+) -> None:
+    """The weights of 8 by 8 pixels in tiles, each by its own largest; (frames, B, 65).
+
+    `classes` are the digits that negative and positive weights speak for.
+    """
     pixels = weights[..., :64].reshape(*weights.shape[:2], 8, 8)
     largest = np.abs(pixels).max((-1, -2), keepdims=True)
-    columns = min(len(names), 4)
+    columns = min(len(names), 3)
     rows = -(-len(names) // columns)
     high, wide = 11, 10  # a tile with room for its name
     sheet = np.full((len(weights), rows * high, columns * wide), np.nan)
@@ -123,7 +128,7 @@ def weight_images(axes: Axes, weights: Array, names: Sequence[str], moves: Moves
         axes.text(left + 3.5, top - 0.8, name, ha="center", va="bottom")
     image = axes.imshow(sheet[-1], cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
     moves[image] = sheet
-    axes.set(title="What the weights look for", xlabel="purple: an 9 · orange: an 8")
+    axes.set(title="What the weights look for", xlabel="orange: {} · purple: {}".format(*classes))
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)

@@ -31,6 +31,7 @@ from gdviz.labs.perceptron_limit.runs import (
     LARGEST_STEP,
     METHODS,
     MOST_STEPS,
+    SKLEARN,
     TWO_POINTS,
     Array,
     Facts,
@@ -318,7 +319,7 @@ class Race(OnData[RaceResult]):
             panels.weight_plane(right, given, weights, perceptron, names, moves)
         else:
             if self.data.startswith("digits"):
-                panels.weight_images(left, weights, names, moves)
+                panels.weight_images(left, weights, names, SKLEARN[self.data][1:], moves)
             else:
                 curves(left, "Slope", "gradient norm ‖∇f‖", result.gradient, "log")
             unit, scale = ("margin / μ", given.margin[0]) if given.separable[0] else ("margin", 1)
@@ -331,7 +332,8 @@ class Race(OnData[RaceResult]):
             if first > 0:
                 loss.axvline(first, color=plots.series(i)["color"], ls=":", lw=1)
         curves(accuracy, "Points on the right side", "accuracy", result.accuracy, "linear")
-        accuracy.set_ylim(result.accuracy[1:].min() - 0.03, 1.03)
+        worst = result.accuracy[1:].min()
+        accuracy.set_ylim(1 - 1.08 * (1 - worst) - 1e-3, 1 + 0.08 * (1 - worst) + 1e-3)
         away = np.maximum(result.angle, FLOOR)
         curves(angle, "Distance in direction", "1 − cos to the batch perceptron", away, "log")
         return Film(steps=shown.tolist(), moves=moves, handles=handles)
