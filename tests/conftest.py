@@ -79,6 +79,7 @@ def page(chromium, foreign):
     page = context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
+    page.goto("about:blank")  # leaving a page frees its kernel; closing a context does not
     context.close()
     assert not errors
 

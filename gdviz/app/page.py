@@ -120,6 +120,7 @@ class View(widgets.VBox):  # type: ignore[misc]
     def run(self) -> None:
         """Run the present settings; the last good picture stays until theirs is there."""
         settings = self.settings
+        self.question.follow(settings)
         self._runner.submit(
             Job(
                 work=partial(self._work, settings),
@@ -305,6 +306,11 @@ class Question(widgets.VBox):  # type: ignore[misc]
         said, self._said = self._said, None
         self.answered.value += text.revealed(asked, said, asked.observed(result))
         self._ask()
+
+    def follow(self, experiment: Experiment[Any]) -> None:
+        """Take the answer back if another run than the one that would show it comes now."""
+        if self._said is not None and experiment != self._open[0].settings:
+            self.withdraw()
 
     def withdraw(self) -> None:
         """Take the answer back: the run that would have shown it did not end."""

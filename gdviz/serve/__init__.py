@@ -57,10 +57,20 @@ def lab(port: int | None = None, open_browser: bool = True) -> int:
         port = listener.getsockname()[1]
     from jupyterlab.labapp import LabApp
 
-    browser = [] if open_browser else ["--no-browser"]
-    LabApp.launch_instance(
-        [f"--ServerApp.root_dir={root}", f"--ip={ADDRESS}", f"--port={port}", *browser]
-    )
+    options = [
+        f"--ServerApp.root_dir={root}",
+        f"--ip={ADDRESS}",
+        f"--port={port}",
+        # Nothing is asked of the world outside: neither for news nor for updates.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    if not open_browser:
+        options.append("--no-browser")
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        # A container often has no other user, and the server listens on this machine alone.
+        options.append("--allow-root")
+    LabApp.launch_instance(options)
     return 0
 
 

@@ -290,6 +290,21 @@ def test_a_stopped_answer_can_be_given_again(page):
     assert question.button.layout.display == "none"
 
 
+def test_an_answer_that_another_value_overtakes_can_be_given_again(page):
+    question = page.view.question
+    question.choices.value = "large"
+    question.button.click()
+    settle(page)
+    Toy.started.clear()
+    question.choices.value = "b"
+    question.button.click()
+    assert Toy.started.wait(10)
+    page.view.controls["mode"].widget.value = "fine"
+    settle(page)
+    assert "Still because" not in question.answered.value
+    assert not question.button.disabled
+
+
 def test_the_table_twin_follows(page):
     assert page.view.numbers.value == ""
     page.view.table.value = True

@@ -226,9 +226,9 @@ class Race(OnData[RaceResult]):
             steps=self.steps,
             step_sizes=gamma,
             facts=given,
-            weights=raced["weights"][:, 0],
-            perceptron=ideal["weights"][:, 0],
-            **{name: raced[name][:, 0] for name in CURVES},
+            weights=_first_set(raced["weights"]),
+            perceptron=_first_set(ideal["weights"]),
+            **{name: _first_set(raced[name]) for name in CURVES},
             first=first,
             stay=separation.stay_time(raced["separated"]),
             mean_loss=mean_loss_before(raced["loss"], first),
@@ -370,6 +370,11 @@ class Race(OnData[RaceResult]):
         if result.facts.separable[0]:
             return ""
         return panels.NOT_SEPARABLE
+
+
+def _first_set(reading: Array) -> Array:
+    """(T+1, K, …) of the first set, as an array that does not keep the others alive."""
+    return np.ascontiguousarray(reading[:, 0])
 
 
 def _least_cosine(w: Array, path: Array, ends: Steps) -> Array:
