@@ -4,7 +4,6 @@ Settings flow one way. A control, a preset, a dragged point and an answered ques
 settings; the worker turns them into a result, findings and a scene; nothing writes back.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from gdviz import scene
-from gdviz.app import text
+from gdviz.app import log, text
 from gdviz.app.controls import Control
 from gdviz.app.runner import Job, Memory, Runner
 from gdviz.app.stage import Stage
@@ -27,7 +26,6 @@ from gdviz.settings import SettingError, declared
 from gdviz.watch import Watch
 
 _HERE = Path(__file__).parent
-_log = logging.getLogger(__name__)
 
 
 def show(name: str, device: str = "cpu") -> "Page":
@@ -40,6 +38,7 @@ def show(name: str, device: str = "cpu") -> "Page":
     """
     if name not in labs():
         raise LookupError(f"no lab {name!r}; there are: {', '.join(labs())}")
+    log.to_file()
     return Page(labs()[name], device)
 
 

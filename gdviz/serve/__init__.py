@@ -40,7 +40,7 @@ def voila(port: int | None = None, open_browser: bool = True, root: Path | None 
     from gdviz.serve.server import Server
 
     url = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
-    click.echo(f"gdviz is at {url} (Ctrl+C stops it)")
+    click.echo(f"gdviz is at {url} (Ctrl+C stops it); errors are told in {log_file()}")
     return Server.serve(root, listener, open_browser)
 
 
@@ -57,6 +57,7 @@ def lab(port: int | None = None, open_browser: bool = True) -> int:
         port = listener.getsockname()[1]
     from jupyterlab.labapp import LabApp
 
+    click.echo(f"Errors of the labs are told in {log_file()}")
     options = [
         f"--ServerApp.root_dir={root}",
         f"--ip={ADDRESS}",
@@ -98,6 +99,16 @@ def workspace(source: Path) -> Path:
             shutil.copy(notebook, target)
     click.echo(f"The notebooks are in {target}; change them as you like.")
     return target
+
+
+def log_file() -> Path:
+    """Return the file for what goes wrong on a lab's page, and let our kernels know of it."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    file = Path(jupyter_runtime_dir()) / "gdviz.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("GDVIZ_LOG", str(file))
+    return Path(os.environ["GDVIZ_LOG"])
 
 
 def jupyter_paths() -> None:
