@@ -5,7 +5,8 @@
    has been rendered. */
 
 {
-  const PATIENCE = 30_000; // ms
+  const PATIENCE = 20_000; // ms, for an answer
+  const START = 90_000; // ms, for a page
   const count = { sent: 0, images: 0 };
 
   const { send } = WebSocket.prototype;
@@ -46,21 +47,22 @@
 
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-  /* The time at the end of the first frame that begins with `arrived` and ends with `painted`. */
-  const frameWith = (arrived, painted = arrived) =>
-    new Promise((done, fail) => {
-      const end = performance.now() + PATIENCE;
+  /* The time at the end of the first frame that begins with `arrived` and ends with `painted`;
+     null if there is none. */
+  const frameWith = (arrived, painted = arrived, patience = PATIENCE) =>
+    new Promise((done) => {
+      const end = performance.now() + patience;
       const { port1, port2 } = new MessageChannel();
-      const frame = () => port2.postMessage(arrived());
+      const frame = () => port2.postMessage(Boolean(arrived()));
       port1.onmessage = ({ data }) => {
         if (data && painted()) done(performance.now());
-        else if (performance.now() > end) fail(new Error("no new picture"));
+        else if (performance.now() > end) done(null);
         else requestAnimationFrame(frame);
       };
       requestAnimationFrame(frame);
     });
 
-  /* Milliseconds from `act`, at a random moment of a frame, to the new picture. */
+  /* Milliseconds from `act`, at a random moment of a frame, to the new picture; null if lost. */
   async function time(who, act, said) {
     const { shown } = contestants[who];
     await sleep(50 * Math.random());
@@ -68,7 +70,8 @@
     const fresh = () => shown() !== before;
     const start = performance.now();
     act();
-    return (await frameWith(said ?? fresh, fresh)) - start;
+    const end = await frameWith(said ?? fresh, fresh);
+    return end && end - start;
   }
 
   window.stopwatch = {
@@ -79,12 +82,12 @@
       const said = who === "gdviz" ? () => true : undefined; // it has all that it needs
       return time(who, () => contestants[who].scrubber().dispatchEvent(press), said);
     },
-    /* Type step sizes, the largest being `value`. */
+    /* Type three step sizes, the largest being `value`. */
     change(who, value) {
       const input = labelled(".widget-text", "Step sizes").querySelector("input");
       const { arrived } = contestants[who];
       const act = () => {
-        input.value = `1, 10, ${value}`;
+        input.value = `${value / 100}, ${value / 10}, ${value}`;
         input.dispatchEvent(new Event("change", { bubbles: true }));
       };
       return time(who, act, arrived && (() => arrived(value)));
@@ -95,14 +98,16 @@
       return value * { ms: 1, s: 1000 }[unit];
     },
     /* Milliseconds from the request for this page to its first picture, to the first that is
-       alive, and to the answer to a change. */
+       alive, and to the answer to a change; null if one of them never came. */
     async open(who, value) {
       const still = () => one("#gd-cover svg")?.clientWidth > 0;
       const live = () => contestants[who].shown() !== undefined;
-      const first = await frameWith(() => still() || live());
-      const ready = await frameWith(() => live() && labelled(".widget-text", "Step sizes"), live);
-      await this.change(who, value);
-      return { first, ready, answer: performance.now() };
+      const some = () => still() || live();
+      const usable = () => live() && labelled(".widget-text", "Step sizes");
+      const first = await frameWith(some, some, START);
+      const ready = await frameWith(usable, live, START);
+      const changed = ready && (await this.change(who, value));
+      return changed && { first, ready, answer: performance.now() };
     },
     /* Milliseconds from frame to frame, on a page that does nothing. */
     async frame() {

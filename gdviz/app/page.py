@@ -106,7 +106,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self.stage.on_drag(self._drag)
         self.stage.on_ready(self._send_again)
         self.notice, self.status, self.claims, self.numbers = (widgets.HTML() for _ in range(4))
-        self.progress = widgets.FloatProgress(min=0, max=1, description="Running")
+        self.progress = widgets.HTML()
         self.stop = widgets.Button(description="Stop", tooltip="Stop the run")
         self.stop.on_click(lambda _: self._runner.stop())
         self.table = widgets.ToggleButton(value=False, description="Show the numbers as a table")
@@ -194,7 +194,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self._say(warning, "warn", f"{took} on {self._device.upper()}, in double precision")
 
     def _progressed(self, fraction: float) -> None:
-        self.progress.value = fraction
+        self.progress.value = text.progress(fraction)
         self._busy(True)
 
     def _stopped(self) -> None:
@@ -252,8 +252,12 @@ class View(widgets.VBox):  # type: ignore[misc]
             control.widget.layout.display = "" if control.setting.matters(self.settings) else "none"
 
     def _notice(self, experiment: Experiment[Any]) -> str:
-        """What to notice in a preset; nothing once its settings have been changed."""
-        notice = ""
+        """What to notice in a preset, or that this is none.
+
+        There is always a line: without one the figure would jump up under the hand that drags
+        its first point.
+        """
+        notice = "Your own settings; the presets above lead back."
         for title, preset in self.kind.presets.items():
             button = self.presets[title]
             if preset.settings == experiment:

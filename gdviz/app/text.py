@@ -118,6 +118,14 @@ def note(message: str, kind: str = "quiet") -> str:
     return f'<p class="gd-note gd-{kind}"{role}>{escape(message)}</p>'
 
 
+def progress(fraction: float) -> str:
+    """How far a run has come, between 0 and 1."""
+    return (
+        f'<label class="gd-progress">Running <progress max="1" value="{fraction:.3f}"></progress>'
+        "</label>"
+    )
+
+
 def table(series: Mapping[str, Any]) -> str:
     """The series of a result as a table: those as long as the first one, thinned to `ROWS`."""
     columns = dict(_columns(series))

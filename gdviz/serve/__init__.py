@@ -62,8 +62,7 @@ def lab(port: int | None = None, open_browser: bool = True) -> int:
         f"--ServerApp.root_dir={root}",
         f"--ip={ADDRESS}",
         f"--port={port}",
-        # Nothing is asked of the world outside: neither for news nor for updates.
-        "--LabApp.news_url=None",
+        # Nothing is asked of the world outside.
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if not open_browser:

@@ -59,7 +59,7 @@ SKLEARN: Mapping[str, tuple[str, int, int]] = {
 DRAWN = ("wedge", "gaussian")
 SIZED = (*DRAWN, "lonely point", "unit vectors")
 DATA = {
-    "points": "Points in the plane (drag them)",
+    "points": "Points in the plane",
     "lonely point": "One lonely point among n",
     "wedge": "Wedge, drawn at random",
     "gaussian": "Gaussian cloud, drawn at random",
