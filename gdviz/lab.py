@@ -86,14 +86,17 @@ class Experiment(Settings, ABC, Generic[R]):
     def draw(self, result: R, figure: "Figure") -> "Film | None":
         """Draw the result on an empty figure that nobody else holds."""
 
-    def figure(self, result: R) -> "tuple[Figure, Film | None]":
-        """Draw the result on a new figure in the project's style: how everybody calls `draw`."""
+    def figure(self, result: R, sketch: bool = False) -> "tuple[Figure, Film | None]":
+        """Draw the result on a new figure in the project's style: how everybody calls `draw`.
+
+        A `sketch` is quicker, and good for nothing but `gdviz.scene.read`.
+        """
         import matplotlib
 
         from gdviz import plots
 
         with matplotlib.rc_context(plots.STYLE):
-            figure = plots.new_figure(*self.inches)
+            figure = plots.new_figure(*self.inches, sketch=sketch)
             return figure, self.draw(result, figure)
 
     @abstractmethod

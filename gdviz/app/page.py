@@ -4,6 +4,9 @@ Settings flow one way. A control, a preset, a dragged point and an answered ques
 settings; the worker turns them into a result, findings and a scene; nothing writes back.
 """
 
+import gc
+import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,6 +45,18 @@ def show(name: str, device: str = "cpu") -> "Page":
     return Page(labs()[name], device)
 
 
+def _prepare() -> None:
+    """Set the process up for quick answers, once everything is imported."""
+    for_small_tensors()
+    # A full collection goes through half a million imported objects: a quarter of a second,
+    # now and then, in the middle of a drag. They will never be garbage.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    # The worker hands pictures to the thread that sends them, which waits this long for its turn.
+    sys.setswitchinterval(0.0005)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A finished run, as the page shows it."""
@@ -59,7 +74,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
 
     def __init__(self, lab: Lab, device: str = "cpu") -> None:
         self.lab = lab
-        self.runner = Runner(prepare=for_small_tensors)
+        self.runner = Runner(prepare=_prepare)
         self.memory = Memory()
         self.views: dict[str, View] = {}
         self._device = device
@@ -171,8 +186,8 @@ class View(widgets.VBox):  # type: ignore[misc]
             return error
         seconds = time.perf_counter() - start
         findings = settings.judge(result)
-        figure, film = settings.figure(result)
-        return Outcome(settings, result, findings, scene.read(figure, film), seconds, remembered)
+        drawn = _scene(settings, result)
+        return Outcome(settings, result, findings, drawn, seconds, remembered)
 
     def _done(self, outcome: Outcome | SettingError) -> None:
         self._busy(False)
@@ -341,6 +356,15 @@ class Question(widgets.VBox):  # type: ignore[misc]
     def _enable(self) -> None:
         self.button.disabled = self.choices.value is None or self._said is not None
         self.choices.disabled = self._said is not None
+
+
+def _scene(experiment: Experiment[Any], result: Any) -> dict[str, Any]:
+    """The scene of a result; what the stage cannot draw comes as a picture, which takes longer."""
+    try:
+        return scene.read(*experiment.figure(result, sketch=True), strict=True)
+    except scene.UnknownArtist as unknown:
+        logging.getLogger(__name__).warning("drawn as a picture: %s", unknown)
+        return scene.read(*experiment.figure(result))
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two threads on a tiny tensor cost ten times the time of one
     "MPLBACKEND": "agg",
+    "JUPYTER_WIDGETS_ECHO": "0",  # tells other views of a kernel what one has sent; there is one
 }
 
 

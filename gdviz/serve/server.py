@@ -94,6 +94,8 @@ class Server(Voila):  # type: ignore[misc]
     def serve(cls, root: Path, listener: socket.socket, open_browser: bool) -> int:
         """Serve the labs that have a notebook in `root` until a signal comes."""
         jupyter_paths()
+        # Jupyter hands Tornado its own ping times, at which Tornado warns for every visitor.
+        logging.getLogger("tornado.general").setLevel(logging.ERROR)
         shown = {name: lab for name, lab in labs().items() if (root / f"{name}.ipynb").exists()}
         with pictures.drawing(shown.values()):
             server = cls(config=_config(root, shown), open_browser=open_browser)
@@ -111,9 +113,6 @@ class Server(Voila):  # type: ignore[misc]
             "default_handler_class": Missing,
             "compress_response": True,
             "websocket_compression_options": {},
-            # In milliseconds. Jupyter's default waits three times as long, and Tornado, which
-            # is handed the same numbers, complains about that.
-            "ws_ping_timeout": 30_000,
         }
 
     def init_handlers(self) -> list[Any]:

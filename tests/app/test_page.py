@@ -332,6 +332,19 @@ def test_a_planted_failing_callback_is_seen(page, caplog):
     assert "planted" in caplog.text
 
 
+def test_what_the_stage_cannot_draw_comes_as_a_picture(page, monkeypatch, caplog):
+    def draw(self, result, figure):
+        figure.add_subplot().quiver([0], [0], [1], [result])
+
+    monkeypatch.setattr(Toy, "draw", draw)
+    page.view.controls["size"].widget.value = 6
+    settle(page)
+    (axes,) = page.view.stage.scene["axes"]
+    at, length = axes["picture"]
+    assert page.view.stage.scene["data"][at : at + length].startswith(b"\x89PNG")
+    assert "Quiver" in caplog.text
+
+
 def test_two_pages_do_not_meet(page):
     other = Page(TOY)
     settle(other)

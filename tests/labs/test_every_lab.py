@@ -53,6 +53,7 @@ def test_a_preset_is_drawn_and_read_with_nothing_missing(preset):
     figure, film = settings.figure(result_of(settings))
     drawn = scene.read(figure, film, strict=True)
     assert drawn["axes"]
+    assert drawn == scene.read(*settings.figure(result_of(settings), sketch=True), strict=True)
     for axes in figure.axes:
         shown_images = axes.get_images()
         assert axes.get_xlabel(), axes.get_title()
