@@ -31,7 +31,8 @@ def number(value: float | None) -> str:
         return text.replace("-", "−")
     mantissa, exponent = text.split("e")
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa.replace('-', '−')}·10{power}"
+    factor = {"1": "", "-1": "−"}.get(mantissa, mantissa.replace("-", "−") + "·")
+    return f"{factor}10{power}"
 
 
 def heading(lab: Lab) -> str:

@@ -466,7 +466,7 @@ def _now(axes: Axes, x: Array, states: Array, name: str, i: int, moves: dict[Art
 Sweep.presets = {
     "High loss, fast solution": Preset(
         Sweep(),
-        "Scrub to step 16: every step size past 1000 is done, and left a loss in the hundreds.",
+        "At step 16 every step size past 1000 is done, with a loss in the hundreds behind it.",
         holds("C2 C2′ C2″ C3′ C3″ C3‴ C5 C7 C8 C9 C10 C10′ C10″ C11 C11′"),
     ),
     "Real digits 8 vs 9": Preset(
