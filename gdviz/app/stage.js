@@ -985,6 +985,7 @@ class Stage {
     this.tooltip = html("div", "gd-tooltip", this.root, { "aria-hidden": "true", hidden: "" });
     this.probe = html("span", "gd-unseen", this.root, { "aria-hidden": "true" });
     this.ruler = document.createElement("canvas").getContext("2d");
+    this.lost = html("p", "gd-lost", this.root, { role: "status" });
     this.buildPlayer();
     this.root.addEventListener("keydown", (event) => this.key(event));
   }
@@ -1029,6 +1030,19 @@ class Stage {
     });
   }
 
+  /* Say so when nobody answers any more: Jupyter's client tries again without a word. */
+  listenToConnection() {
+    const changes = this.model.widget_manager?.kernel?.connectionStatusChanged;
+    const hear = (_kernel, status) => {
+      this.lost.textContent =
+        status === "connected"
+          ? ""
+          : "The connection is lost. This figure still plays; to change it, wait or reload the page.";
+    };
+    changes?.connect(hear);
+    return () => changes?.disconnect(hear);
+  }
+
   watch() {
     const undo = [];
     const on = (target, name, act) => {
@@ -1041,6 +1055,7 @@ class Stage {
     };
     follow("change:scene", () => this.setScene());
     follow("change:description", () => this.describe());
+    undo.push(this.listenToConnection());
 
     const recolour = () => {
       this.inks.clear();

@@ -624,3 +624,29 @@ def test_night_falls_on_the_page_and_the_picture_without_a_word(visit):
     visit.settle()
     assert visit.ink(plots.PALETTE[0]) == day
     assert visit.told() == told
+
+
+CABLE = """
+const sockets = [], Socket = WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(address, ...rest) {
+    super(window.cut ? "ws://127.0.0.1:9/" : address, ...rest);
+    sockets.push(this);
+  }
+};
+window.pull = () => { window.cut = true; sockets.forEach((socket) => socket.close()); };
+"""
+
+
+def test_a_lost_connection_is_told_and_the_figure_still_plays(page, voila_url):
+    page.add_init_script(CABLE)
+    visit = Visit(page, voila_url)
+    expect(visit.find(".gd-lost")).to_have_count(0)
+    page.evaluate("pull()")
+    expect(visit.find(".gd-lost")).to_contain_text("The connection is lost", timeout=PATIENCE)
+    page.fill(".gd-scrubber", "7")
+    visit.frame(7)
+    page.evaluate("cut = false")
+    expect(visit.find(".gd-lost")).to_have_count(0, timeout=PATIENCE)
+    visit.type("1, 14")
+    visit.shows("γ = 14: ")
