@@ -14,7 +14,7 @@ import numpy as np
 
 import gdviz
 from gdviz.claims import Finding, Verdict
-from gdviz.lab import Experiment, Lab, labs
+from gdviz.lab import Experiment, Lab, find, labs
 from gdviz.settings import SettingError, declared
 from gdviz.watch import Watch
 
@@ -98,10 +98,12 @@ def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_
 @as_json
 def claims(lab: str | None, device: str, as_json: bool) -> None:
     """Judge every claim on every preset, of all labs or one."""
-    if lab is not None and lab not in labs():
-        raise click.UsageError(f"no lab {lab!r}; there are: {', '.join(labs())}")
+    try:
+        chosen_labs = list(labs().values()) if lab is None else [find(lab)]
+    except LookupError as error:
+        raise click.UsageError(str(error)) from None
     rows: list[dict[str, Any]] = []
-    for one in labs().values() if lab is None else [labs()[lab]]:
+    for one in chosen_labs:
         for name, kind in one.experiments.items():
             for title, preset in kind.presets.items():
                 with _watching(f"{name}: {title}") as watch:

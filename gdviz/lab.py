@@ -124,6 +124,19 @@ class Lab:
     experiments: Mapping[str, type[Experiment[Any]]]
 
 
+def find(name: str) -> Lab:
+    """Return the lab called `name`.
+
+    Raises
+    ------
+    LookupError
+        If there is none; says which there are.
+    """
+    if name not in labs():
+        raise LookupError(f"no lab {name!r}; there are: {', '.join(labs())}")
+    return labs()[name]
+
+
 def experiment(name: str) -> type[Experiment[Any]]:
     """Return the experiment called ``lab.experiment``.
 
@@ -133,9 +146,7 @@ def experiment(name: str) -> type[Experiment[Any]]:
         If there is none; says which there are.
     """
     lab, _, short = name.partition(".")
-    if lab not in labs():
-        raise LookupError(f"no lab {lab!r}; there are: {', '.join(labs())}")
-    found = labs()[lab].experiments
+    found = find(lab).experiments
     if short not in found:
         names = ", ".join(f"{lab}.{one}" for one in found)
         raise LookupError(f"no experiment {name!r}; there are: {names}")

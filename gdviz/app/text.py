@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gdviz.claims import Finding, Verdict
 from gdviz.lab import Experiment, Lab, Prediction
+from gdviz.scene import unicode_text
 
 BADGES = {
     Verdict.HOLDS: ("✓", "holds"),
@@ -30,9 +31,9 @@ def number(value: float | None) -> str:
     if "e" not in text:
         return text.replace("-", "−")
     mantissa, exponent = text.split("e")
-    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    power = unicode_text(f"$10^{{{int(exponent)}}}$")
     factor = {"1": "", "-1": "−"}.get(mantissa, mantissa.replace("-", "−") + "·")
-    return f"{factor}10{power}"
+    return factor + power
 
 
 def heading(lab: Lab) -> str:

@@ -28,6 +28,7 @@ Source: arXiv 2412.08424, "From Logistic Regression to the Perceptron Algorithm"
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -143,10 +144,12 @@ def unit_vectors(n: int) -> Points:
     return points(np.eye(n))
 
 
+@cache
 def two_classes(loader: str, negative: int, positive: int) -> Points:
     """Two classes of a scikit-learn data set: standardised, with a bias, scaled to R = 1.
 
     `loader` is ``digits``, ``iris`` or ``breast_cancer``. A constant feature stays constant.
+    Read once: parsing the file takes longer than many a run on it.
     """
     a, label = getattr(datasets, f"load_{loader}")(return_X_y=True)
     chosen = (label == negative) | (label == positive)

@@ -51,7 +51,7 @@ def judge_bound(claim: Claim, taken: Steps, bound: Array, cap: int) -> Finding:
     heard = np.isfinite(bound) & ((taken >= 0) | (cap >= bound))
     measured = np.where(taken >= 0, taken, np.nan)
     bound = bound * (1 + 1e-9)  # μ, and so the bound, is exact up to rounding; some are attained
-    return claim.judge(bound[heard], measured[heard], applies=bool(heard.any()))
+    return claim.judge(bound[heard], measured[heard])
 
 
 def judge_normalised(first: Steps, given: Facts, step_size: Array, cap: int) -> Finding:
@@ -61,7 +61,7 @@ def judge_normalised(first: Steps, given: Facts, step_size: Array, cap: int) -> 
     )
     heard = np.isfinite(bound) & ((first >= 0) | (cap >= bound))
     quotient = np.where(first >= 0, first, np.nan) / bound
-    return C8.judge(1.0, quotient[heard], applies=bool(heard.any()))
+    return C8.judge(1.0, quotient[heard])
 
 
 def judge_loss_rises(first: Steps, mean_loss: Array) -> Finding:
@@ -71,7 +71,7 @@ def judge_loss_rises(first: Steps, mean_loss: Array) -> Finding:
         for row, have in zip(mean_loss, first > 1, strict=True)  # f(θ_0) = log 2 for all
         if have.sum() > 1
     ]
-    return C3.judge(1.0, [quotient.min() for quotient in quotients], applies=bool(quotients))
+    return C3.judge(1.0, [quotient.min() for quotient in quotients])
 
 
 def mean_loss_before(loss: Array, first: Steps) -> Array:

@@ -196,7 +196,7 @@ class Gap(Experiment[GapResult]):
         x = 1 / result.margin.ravel()
         for i, (name, taken) in enumerate(zip(NAMES, result.first, strict=True)):
             style = plots.series(i)
-            y = np.where(taken > 0, taken, np.nan).ravel()
+            y = panels.positive(taken).ravel()
             exponent = result.exponents[i]
             slope = f", exponent {exponent:.2f}" if np.isfinite(exponent) else ""
             speed.plot(
@@ -212,9 +212,7 @@ class Gap(Experiment[GapResult]):
             speed.plot(
                 ends, middle * ends**2 / np.median(x) ** 2, color=plots.INK, lw=1, label="(1/μ)²"
             )
-        now = speed.axhline(result.steps, color=plots.MUTED, lw=1)
-        height = np.maximum(shown, 0.8)[:, None].repeat(2, 1)
-        moves[now] = np.stack([np.broadcast_to([0.0, 1.0], height.shape), height], -1)
+        panels.step_cursor(speed, shown, moves)
         panels.time_axis(done, shown, moves)
         done.set(title="Sets separated so far", ylabel="share of sets", ylim=(-0.03, 1.03))
         speed.legend(loc="best")

@@ -1,6 +1,7 @@
 """One lonely point: what n - 1 copies of another point cost each method."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -144,11 +145,7 @@ class Lonely(Experiment[LonelyResult]):
         ]
         first, normalised_first, perceptron_first = (first_time(one["separated"]) for one in runs)
         paths = [one["weights"][shown, -1] for one in runs]
-        thousand = problems.logistic.lonely(1000).to(device)
-        table = [
-            first_time(run(thousand, method, step_size, 400, wanted)["separated"])[0]
-            for method, step_size in (("normalised", TABLE_GAMMA), ("gd", (100.0,)))
-        ]
+        table, table_gd = _table(device)
         watch(1)
         return LonelyResult(
             steps=self.steps,
@@ -160,8 +157,8 @@ class Lonely(Experiment[LonelyResult]):
             perceptron_first=perceptron_first,
             shown=shown,
             weights=np.concatenate([paths[0], paths[1], paths[2][:, :1]], 1),
-            table=table[0],
-            table_gd=int(table[1][0]),
+            table=table,
+            table_gd=table_gd,
         )
 
     def judge(self, result: LonelyResult) -> list[Finding]:
@@ -198,7 +195,7 @@ class Lonely(Experiment[LonelyResult]):
         for i, name in enumerate(names):
             style = plots.series(i)
             speed.plot(
-                n, np.where(columns[:, i] > 0, columns[:, i], np.nan), color=style["color"],
+                n, panels.positive(columns[:, i]), color=style["color"],
                 marker=style["marker"], ls="", label=name,
             )  # fmt: skip
         speed.plot(n, formula, color=plots.INK, lw=1, label="⌊(3n + 2)/10⌋ + 1")
@@ -248,6 +245,17 @@ class Lonely(Experiment[LonelyResult]):
             "perceptron_steps": result.perceptron_first,
             "formula": separation.lonely_time(result.numbers),
         }
+
+
+@cache
+def _table(device: str) -> tuple[Steps, int]:
+    """The runs of the source's table, which no setting changes: normalised, and plain at 100."""
+    points = problems.logistic.lonely(1000).to(device)
+    times = [
+        separation.first_time(run(points, method, gamma, 400, ("separated",))["separated"])[0]
+        for method, gamma in (("normalised", TABLE_GAMMA), ("gd", (100.0,)))
+    ]
+    return times[0], int(times[1][0])
 
 
 _ALWAYS = holds("C5 C6 C6′ C7 C7″ C8 C8′")

@@ -18,6 +18,9 @@ NOT_SEPARABLE = (
 
 Moves = dict[Artist, Move]
 
+FLOOR = 1e-12
+"""What a logarithmic axis shows of anything smaller; the loss underflows to 0."""
+
 
 def data_plane(
     axes: Axes,
@@ -146,6 +149,18 @@ def time_axis(axes: Axes, shown: Steps, moves: Moves) -> None:
     moves[cursor] = np.stack(
         [np.repeat(shown[:, None], 2, 1), np.tile([0.0, 1.0], (len(shown), 1))], -1
     )
+
+
+def step_cursor(axes: Axes, shown: Steps, moves: Moves) -> None:
+    """A line across a vertical, logarithmic axis of step numbers, at the present one."""
+    cursor = axes.axhline(shown[-1], color=plots.MUTED, lw=1)
+    height = np.maximum(shown, 0.8)[:, None].repeat(2, 1)
+    moves[cursor] = np.stack([np.broadcast_to([0.0, 1.0], height.shape), height], -1)
+
+
+def positive(steps: Steps) -> Array:
+    """Step numbers as a plot takes them: NaN where not reached."""
+    return np.where(steps > 0, steps, np.nan)
 
 
 def step_size_axis(axes: Axes, step_sizes: Array, limit: float) -> None:

@@ -112,8 +112,6 @@ N_RESTLESS = Claim(
     "range of its loss over the last 500 steps",
     "≥",
 )
-FLOOR = 1e-12
-"""What a logarithmic axis shows of anything smaller; the loss underflows to 0."""
 CURVES = ("loss", "accuracy", "margin", "gradient")
 
 
@@ -272,10 +270,8 @@ class Race(OnData[RaceResult]):
         ends = {gamma: result.loss[:, i] for i, gamma in enumerate(result.step_sizes)}
         tight = self.data == "unit vectors" and self.steps >= self.n
         return [
-            C1.judge(
-                1.0, result.cosine[followed], plain and largest >= 1e4 and bool(followed.any())
-            ),
-            C1_CERTIFICATE.judge(1e-12, result.distance[certified], bool(certified.any())),
+            C1.judge(1.0, result.cosine[followed], plain and largest >= 1e4),
+            C1_CERTIFICATE.judge(1e-12, result.distance[certified]),
             judge_loss_rises(result.first, result.mean_loss) if plain else C3.silent(),
             C4_LOSS.judge(1 / 8, result.loss[1, -1] / largest, two),
             C4_SOLVED.judge(2, result.first[0, -1], two),
@@ -327,14 +323,14 @@ class Race(OnData[RaceResult]):
             curves(right, "Quality of the direction", unit, ranged, "linear")
             right.axhline(0, color=plots.MUTED, lw=0.8)
             right.legend(loc="best")
-        curves(loss, "Loss", "loss f", np.maximum(result.loss, FLOOR), "log")
+        curves(loss, "Loss", "loss f", np.maximum(result.loss, panels.FLOOR), "log")
         for i, first in enumerate(result.first[0]):
             if first > 0:
                 loss.axvline(first, color=plots.series(i)["color"], ls=":", lw=1)
         curves(accuracy, "Points on the right side", "accuracy", result.accuracy, "linear")
         worst = result.accuracy[1:].min()
         accuracy.set_ylim(1 - 1.08 * (1 - worst) - 1e-3, 1 + 0.08 * (1 - worst) + 1e-3)
-        away = np.maximum(result.angle, FLOOR)
+        away = np.maximum(result.angle, panels.FLOOR)
         curves(angle, "Distance in direction", "1 − cos to the batch perceptron", away, "log")
         return Film(steps=shown.tolist(), moves=moves, handles=handles)
 

@@ -12,6 +12,7 @@ from gdviz import problems
 from gdviz.descent import descend
 from gdviz.lab import Experiment
 from gdviz.problems import separation
+from gdviz.scene import unicode_text
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
 
@@ -157,11 +158,10 @@ class OnData(Experiment[R], Generic[R]):
 class Facts:
     """What theory needs to know of the data sets of a run, each an array (K,) over the sets.
 
-    `Z` are the points of the first set, `share` their shares.
+    `Z` (n, d) are the points of the first set alone.
     """
 
     Z: Array
-    share: Array
     margin: Array
     radius: Array
     count: Array
@@ -188,7 +188,6 @@ def facts(points: "Points") -> Facts:
     logistic = problems.logistic
     return Facts(
         Z=points.Z[0].cpu().numpy(),
-        share=points.share[0].cpu().numpy(),
         margin=logistic.margins_of(points),
         radius=points.radius,
         count=points.count.cpu().numpy(),
@@ -241,5 +240,5 @@ def label(step_size: float) -> str:
     if step_size < 1e4:
         return f"{step_size:.4g}"
     mantissa, _, exponent = f"{step_size:.1e}".partition("e+")
-    power = "10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    power = unicode_text(f"$10^{{{int(exponent)}}}$")
     return power if mantissa == "1.0" else f"{mantissa}·{power}"

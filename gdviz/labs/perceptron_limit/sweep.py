@@ -261,9 +261,7 @@ class Sweep(OnData[SweepResult]):
         return [
             C2.judge(-LUCKY_DIPS, trends["speed"], wide),
             C2_SLOPE.judge(-1, trends["slope"]),
-            C2_PLATEAU.judge(
-                1, plain.first[both, -1] / batch[both], gamma[-1] >= 1e4 and bool(both.any())
-            ),
+            C2_PLATEAU.judge(1, plain.first[both, -1] / batch[both], gamma[-1] >= 1e4),
             C3_TREND.judge(LUCKY_DIPS, trends["loss"], wide),
             C3_PEAK.judge(1, trends["peak"]),
             C3_SMALL.judge(-1, trends["small"], self.steps >= 5),
@@ -331,7 +329,7 @@ class Sweep(OnData[SweepResult]):
         scale = result.facts.margin[0] or 1.0
         for i, (method, swept) in enumerate(result.methods.items()):
             if method == "gd":
-                _now(loss, gamma, np.maximum(swept.loss, 1e-12), "at step t", i, moves)
+                _now(loss, gamma, np.maximum(swept.loss, panels.FLOOR), "at step t", i, moves)
             _now(margin, gamma, np.maximum(swept.margin / scale, -1), METHODS[method], i, moves)
         loss.set_ylim(max(1e-4, 0.5 * plain.loss.min()), 2 * max(1.0, np.nanmax(plain.peak[0])))
         for axes in (speed, loss, margin):
@@ -352,8 +350,9 @@ class Sweep(OnData[SweepResult]):
                 (swept.stay, "none", "for good"),
             ):
                 axes.scatter(
-                    gamma, _positive(values[0]), s=26, marker=style["marker"], facecolors=face,
-                    edgecolors=style["color"], label=f"{METHODS[method]}, {suffix}",
+                    gamma, panels.positive(values[0]), s=26, marker=style["marker"],
+                    facecolors=face, edgecolors=style["color"],
+                    label=f"{METHODS[method]}, {suffix}",
                 )  # fmt: skip
         batch = result.perceptron_first[0, 0]
         if batch > 0:
@@ -364,9 +363,7 @@ class Sweep(OnData[SweepResult]):
             )
             axes.plot(gamma, bound, color=plots.BAD, ls="--", label="bound of theorem 6.1")
             axes.set_ylim(0.8, max(1.3 * result.steps, 1.3 * bound.max()))
-        now = axes.axhline(result.steps, color=plots.MUTED, lw=1)
-        height = np.maximum(result.shown, 0.8)[:, None].repeat(2, 1)
-        moves[now] = np.stack([np.broadcast_to([0.0, 1.0], height.shape), height], -1)
+        panels.step_cursor(axes, result.shown, moves)
 
     def describe(self, result: SweepResult) -> str:
         """Say how the steps go from the smallest to the largest step size."""
@@ -450,11 +447,6 @@ def _nearest(gamma: Array, wanted: float) -> int:
     """The index of the step size within a factor of 1.5 of `wanted`, or -1."""
     i = int(np.abs(np.log(gamma / wanted)).argmin())
     return i if abs(np.log(gamma[i] / wanted)) <= np.log(1.5) else -1
-
-
-def _positive(values: Steps) -> Array:
-    """Step numbers as floats, NaN where not reached."""
-    return np.where(values > 0, values, np.nan)
 
 
 def _now(axes: Axes, x: Array, states: Array, name: str, i: int, moves: dict[Artist, Move]) -> None:
