@@ -42,6 +42,7 @@ from wire import HERE, Wire
 from gdviz import scene
 from gdviz.descent import for_small_tensors
 from gdviz.lab import labs
+from gdviz.sketch import Sketch
 
 LAB = "perceptron_limit"
 CONTESTANTS = {"gdviz": "gdviz", "inline": "interact\n+ inline", "ipympl": "ipympl"}
@@ -134,7 +135,7 @@ def time_runs(found: Numbers) -> None:
                 start = time.perf_counter()
                 result = one.simulate()
                 one.judge(result)
-                scene.read(*one.figure(result, sketch=True))
+                scene.read(*one.figure(result, Sketch()))
                 key = "default runs" if one == kind() else "preset runs"
                 found[key].append(time.perf_counter() - start)
 

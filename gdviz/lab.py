@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gdviz.film import Film
+    from gdviz.sketch import Sketch
 
 R = TypeVar("R")
 
@@ -86,17 +87,18 @@ class Experiment(Settings, ABC, Generic[R]):
     def draw(self, result: R, figure: "Figure") -> "Film | None":
         """Draw the result on an empty figure that nobody else holds."""
 
-    def figure(self, result: R, sketch: bool = False) -> "tuple[Figure, Film | None]":
+    def figure(self, result: R, sketch: "Sketch | None" = None) -> "tuple[Figure, Film | None]":
         """Draw the result on a new figure in the project's style: how everybody calls `draw`.
 
-        A `sketch` is quicker, and good for nothing but `gdviz.scene.read`.
+        On an empty `sketch` it is quicker, and good for nothing but `gdviz.scene.read`.
         """
         import matplotlib
 
         from gdviz import plots
 
         with matplotlib.rc_context(plots.STYLE):
-            figure = plots.new_figure(*self.inches, sketch=sketch)
+            figure = sketch or plots.new_figure(*self.inches)
+            figure.set_size_inches(*self.inches)
             return figure, self.draw(result, figure)
 
     @abstractmethod

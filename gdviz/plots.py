@@ -8,9 +8,6 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 
 PAPER = "#fcfcfa"
@@ -85,57 +82,14 @@ STYLE: Any = {
 }
 
 
-def new_figure(width: float, height: float, sketch: bool = False) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure of `width` by `height` inches on paper, held by nobody else.
 
-    A `sketch` can be read by `gdviz.scene` and cannot be saved; it is quicker to fill.
     matplotlib asks its style sheet whenever an artist is made, so fill the figure inside
     ``matplotlib.rc_context(STYLE)`` too.
     """
     with mpl.rc_context(STYLE):
-        return (_Sketch if sketch else Figure)(figsize=(width, height), layout="constrained")
-
-
-class _Sketch(Figure):
-    """A figure whose axes make no tick artists: a quarter of the time that it takes to fill.
-
-    Ticks are read from locators and formatters, so nobody would look at the artists.
-    """
-
-    def add_subplot(self, *args: Any, **kwargs: Any) -> Any:
-        return super().add_subplot(*args, **{"axes_class": _TicklessAxes, **kwargs})
-
-
-class _NoTick(Artist):
-    """As much of a tick as an axis asks for while a figure is filled."""
-
-    def __init__(self, axes: Axes, loc: float | None, **look: Any) -> None:
-        super().__init__()
-
-    def _apply_params(self, **look: Any) -> None:
-        pass
-
-    def get_tick_padding(self) -> float:
-        return 0.0
-
-
-class _TicklessXAxis(XAxis):
-    _tick_class = _NoTick
-
-
-class _TicklessYAxis(YAxis):
-    _tick_class = _NoTick
-
-
-class _TicklessAxes(Axes):
-    def _init_axis(self) -> None:  # as in the base class, but for the classes of the axes
-        self.xaxis, self.yaxis = (
-            _TicklessXAxis(self, clear=False),
-            _TicklessYAxis(self, clear=False),
-        )
-        for axis, sides in ((self.xaxis, ("bottom", "top")), (self.yaxis, ("left", "right"))):
-            for side in sides:
-                self.spines[side].register_axis(axis)
+        return Figure(figsize=(width, height), layout="constrained")
 
 
 def series(i: int) -> dict[str, Any]:

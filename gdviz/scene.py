@@ -71,8 +71,11 @@ class _Blob:
     def track(self, values: ArrayLike) -> list[int]:
         """(values,) or (frames, values) as a track; one frame if all of them are equal."""
         states = np.atleast_2d(np.asarray(values, dtype=float))
-        states = np.where(np.isfinite(states), np.clip(states, -3e38, 3e38), np.nan)
-        if np.array_equal(states, np.broadcast_to(states[:1], states.shape), equal_nan=True):
+        if not np.abs(states).max(initial=0) < 3e38:  # neither NaN nor what float32 calls infinite
+            states = np.where(np.isfinite(states), np.clip(states, -3e38, 3e38), np.nan)
+        if len(states) > 1 and np.array_equal(
+            states[1:], np.broadcast_to(states[0], states[1:].shape), equal_nan=True
+        ):
             states = states[:1]
         return [self.put(states.astype("<f4").tobytes()), states.shape[1], states.shape[0]]
 

@@ -26,6 +26,7 @@ from gdviz.claims import Finding
 from gdviz.descent import for_small_tensors
 from gdviz.lab import Experiment, Lab, Prediction, find
 from gdviz.settings import SettingError, declared
+from gdviz.sketch import Sketch, Sketchbook
 from gdviz.watch import Watch
 
 _HERE = Path(__file__).parent
@@ -73,10 +74,11 @@ class Page(widgets.VBox):  # type: ignore[misc]
 
     def __init__(self, lab: Lab, device: str = "cpu") -> None:
         self.lab = lab
-        self.runner = Runner(prepare=_prepare)
+        self.sketches = Sketchbook()
+        self.runner = Runner(prepare=_prepare, rest=self.sketches.prepare)
         self.memory = Memory()
         self.views: dict[str, View] = {}
-        self._device = device
+        self.device = device
         self.tabs = widgets.Tab([widgets.VBox() for _ in lab.experiments])
         self.tabs.titles = [experiment.title for experiment in lab.experiments.values()]
         self.tabs.observe(self._turn, "selected_index")
@@ -95,7 +97,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
     def _turn(self, _change: Any = None) -> None:
         name = list(self.lab.experiments)[self.tabs.selected_index or 0]
         if name not in self.views:
-            view = View(self.lab.experiments[name], self.runner, self.memory, self._device)
+            view = View(self.lab.experiments[name], self)
             self.views[name] = view
             self.tabs.children[self.tabs.selected_index or 0].children = (view,)
             view.run()
@@ -104,10 +106,8 @@ class Page(widgets.VBox):  # type: ignore[misc]
 class View(widgets.VBox):  # type: ignore[misc]
     """One experiment: its settings, and what came of them."""
 
-    def __init__(
-        self, kind: type[Experiment[Any]], runner: Runner, memory: Memory, device: str
-    ) -> None:
-        self.kind, self._runner, self._memory, self._device = kind, runner, memory, device
+    def __init__(self, kind: type[Experiment[Any]], page: Page) -> None:
+        self.kind, self._page = kind, page
         self.settings = kind()
         self.outcome: Outcome | None = None
         self.controls = {
@@ -122,7 +122,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self.notice, self.status, self.claims, self.numbers = (widgets.HTML() for _ in range(4))
         self.progress = widgets.HTML()
         self.stop = widgets.Button(description="Stop", tooltip="Stop the run")
-        self.stop.on_click(lambda _: self._runner.stop())
+        self.stop.on_click(lambda _: self._page.runner.stop())
         self.table = widgets.ToggleButton(value=False, description="Show the numbers as a table")
         self.table.observe(lambda _: self._show_table(), "value")
         self.question = Question(kind.predictions, self._answer)
@@ -134,7 +134,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         """Run the present settings; the last good picture stays until theirs is there."""
         settings = self.settings
         self.question.follow(settings)
-        self._runner.submit(
+        self._page.runner.submit(
             Job(
                 work=partial(self._work, settings),
                 done=self._done,
@@ -178,14 +178,15 @@ class View(widgets.VBox):  # type: ignore[misc]
     # --- on the worker ------------------------------------------------------------------------
 
     def _work(self, settings: Experiment[Any], watch: Watch) -> Outcome | SettingError:
-        start, remembered = time.perf_counter(), settings in self._memory
+        page = self._page
+        start, remembered = time.perf_counter(), settings in page.memory
         try:
-            result = self._memory.recall(settings, lambda: settings.simulate(watch, self._device))
+            result = page.memory.recall(settings, lambda: settings.simulate(watch, page.device))
         except SettingError as error:  # some limits show only once the data are there
             return error
         seconds = time.perf_counter() - start
         findings = settings.judge(result)
-        drawn = _scene(settings, result)
+        drawn = _scene(settings, result, page.sketches.take())
         return Outcome(settings, result, findings, drawn, seconds, remembered)
 
     def _done(self, outcome: Outcome | SettingError) -> None:
@@ -205,7 +206,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self._show_table()
         warning = experiment.warn(result)
         took = "remembered" if outcome.remembered else f"computed in {_duration(outcome.seconds)}"
-        self._say(warning, "warn", f"{took} on {self._device.upper()}, in double precision")
+        self._say(warning, "warn", f"{took} on {self._page.device.upper()}, in double precision")
 
     def _progressed(self, fraction: float) -> None:
         self.progress.value = text.progress(fraction)
@@ -297,10 +298,10 @@ class View(widgets.VBox):  # type: ignore[misc]
         self.status.value = text.note(message, kind) + text.note(quiet)
 
 
-def _scene(experiment: Experiment[Any], result: Any) -> dict[str, Any]:
+def _scene(experiment: Experiment[Any], result: Any, sketch: Sketch) -> dict[str, Any]:
     """The scene of a result; what the stage cannot draw comes as a picture, which takes longer."""
     try:
-        return scene.read(*experiment.figure(result, sketch=True), strict=True)
+        return scene.read(*experiment.figure(result, sketch), strict=True)
     except scene.UnknownArtist as unknown:
         logging.getLogger(__name__).warning("drawn as a picture: %s", unknown)
         return scene.read(*experiment.figure(result))

@@ -46,11 +46,14 @@ class Job:
 class Runner:
     """Runs jobs one after the other on a thread of its own.
 
-    `prepare` is called once on that thread before the first job.
+    `prepare` is called once on that thread before the first job, `rest` after each job that
+    nothing follows at once.
     """
 
-    def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
-        self._prepare = prepare
+    def __init__(
+        self, prepare: Callable[[], None] = lambda: None, rest: Callable[[], None] = lambda: None
+    ) -> None:
+        self._prepare, self._rest = prepare, rest
         self._change = threading.Condition()
         self._waiting: Job | None = None
         self._running: Job | None = None
@@ -94,6 +97,9 @@ class Runner:
             with self._change:
                 self._running = None
                 self._change.notify_all()
+                idle = self._waiting is None
+            if idle:
+                self._rest()
 
     def _run(self, job: Job) -> None:
         try:

@@ -3,7 +3,8 @@
    Marks are painted on one canvas per panel, text is SVG and HTML. Playing and scrubbing
    never ask the kernel; the messages that leave are {kind: "ready"}, once,
    and {kind: "drag", setting, row, x, y}.
-   Everything is painted inside requestAnimationFrame, at most once per frame. */
+   A new scene is painted as it comes, so that the next frame has it; everything else is painted
+   inside requestAnimationFrame, at most once per frame. */
 
 const POINT = 4 / 3; // CSS pixels in a typographic point
 const NEAR = 24; // px within which the pointer reads a mark
@@ -1121,6 +1122,8 @@ class Stage {
     if (this.player.hidden) this.pause();
     else if (this.playing) this.play();
     this.relayout();
+    cancelAnimationFrame(this.request);
+    this.tick(performance.now());
   }
 
   /* The frame to show in a new scene: the present step, if somebody chose it. */

@@ -11,6 +11,7 @@ from gdviz import scene
 from gdviz.claims import Verdict
 from gdviz.lab import experiment, labs
 from gdviz.settings import declared
+from gdviz.sketch import Sketch
 from gdviz.watch import Cancelled
 
 KINDS = {
@@ -53,7 +54,8 @@ def test_a_preset_is_drawn_and_read_with_nothing_missing(preset):
     figure, film = settings.figure(result_of(settings))
     drawn = scene.read(figure, film, strict=True)
     assert drawn["axes"]
-    assert drawn == scene.read(*settings.figure(result_of(settings), sketch=True), strict=True)
+    for sketch in (Sketch(), Sketch(axes=3)):  # a sketch's own axes, and those made beforehand
+        assert drawn == scene.read(*settings.figure(result_of(settings), sketch), strict=True)
     for axes in figure.axes:
         shown_images = axes.get_images()
         assert axes.get_xlabel(), axes.get_title()
