@@ -1,24 +1,20 @@
 """The command ``gdviz``: every lab from a terminal, derived from the same settings."""
 
-import json
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 import gdviz
-from gdviz.claims import Finding, Verdict
-from gdviz.lab import Experiment, Lab, find, labs
+from gdviz import handin, report
+from gdviz.claims import Verdict
+from gdviz.lab import Experiment, find, labs
 from gdviz.settings import SettingError, declared
-from gdviz.watch import Watch
-
-FORMATS = ("pdf", "png", "svg")
+from gdviz.watch import Watch, part
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device = click.option("--device", default="cpu", show_default=True, help="A torch device.")
@@ -47,23 +43,11 @@ def chosen(command: Callable[..., None]) -> Callable[..., None]:
 @as_json
 def list_labs(as_json: bool) -> None:
     """List labs, experiments, settings and presets."""
-    found = [_lab(lab) for lab in labs().values()]
+    found = [report.of_lab(lab) for lab in labs().values()]
     if as_json:
-        _print_json(found)
-        return
-    for lab in found:
-        click.secho(f"{lab['title']} — {lab['source']}", bold=True)
-        for one in lab["experiments"]:
-            rows = [
-                (s["symbol"], s["name"], _brief(s["default"]), s["range"], s["meaning"])
-                for s in one["settings"]
-            ]
-            _print_table(
-                f"{lab['name']}.{one['name']}: {one['title']}",
-                ("", "setting", "default", "range", "meaning"),
-                rows,
-            )
-            click.echo("  presets: " + ", ".join(one["presets"]) + "\n")
+        report.print_json(found)
+    else:
+        report.print_labs(found)
 
 
 @main.command()
@@ -77,11 +61,11 @@ def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_
         result = experiment.simulate(watch, device)
     findings = experiment.judge(result)
     if as_json:
-        _print_json(
+        report.print_json(
             {
                 "experiment": name,
                 "settings": experiment.plain(),
-                "findings": [_finding(one) for one in findings],
+                "findings": [report.of_finding(one) for one in findings],
                 "series": dict(experiment.series(result)),
             }
         )
@@ -89,7 +73,7 @@ def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_
     for line in (experiment.describe(result), experiment.warn(result)):
         if line:
             click.echo(line)
-    _print_findings(name, [_finding(one) for one in findings])
+    report.print_findings(name, [report.of_finding(one) for one in findings])
 
 
 @main.command()
@@ -111,12 +95,12 @@ def claims(lab: str | None, device: str, as_json: bool) -> None:
                 where = {"lab": one.name, "experiment": name, "preset": title}
                 for finding in findings:
                     expected = preset.verdicts.get(finding.claim.name, Verdict.SILENT).value
-                    rows.append({**where, **_finding(finding), "expected": expected})
+                    rows.append({**where, **report.of_finding(finding), "expected": expected})
     if as_json:
-        _print_json(rows)
+        report.print_json(rows)
     else:
         for (name, title), group in groupby(rows, lambda row: (row["experiment"], row["preset"])):
-            _print_findings(f"{name}: {title}", list(group))
+            report.print_findings(f"{name}: {title}", list(group))
     if any(row["verdict"] != row["expected"] for row in rows):
         sys.exit(1)
 
@@ -124,7 +108,9 @@ def claims(lab: str | None, device: str, as_json: bool) -> None:
 @main.command()
 @chosen
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--step", type=int, help="The step to show; the last one unless told.")
+@click.option("--step", type=int, help="Show the recorded step nearest to this one.")
+@click.option("--style", metavar="NAME", help="A style sheet of matplotlib; our own, unless told.")
+@click.option("--width", metavar="NAME", help="screen, or page for the text width of a paper.")
 @device
 def figure(
     name: str,
@@ -132,25 +118,74 @@ def figure(
     preset: str | None,
     output: Path,
     step: int | None,
+    style: str | None,
+    width: str | None,
     device: str,
 ) -> None:
-    """Draw an experiment into a PDF, PNG or SVG file."""
-    if output.suffix[1:].lower() not in FORMATS:
-        raise click.UsageError(f"--output must end in one of {', '.join(FORMATS)}; got {output}")
+    """Draw an experiment into a PDF, PNG or SVG file, or its film into a GIF or an MP4."""
+    from gdviz import export
+
+    format = output.suffix[1:].lower()
+    moving = format in export.MOVIES
+    if not moving and format not in export.PICTURES:
+        formats = ", ".join([*export.PICTURES, *export.movies()])
+        raise click.UsageError(f"--output must end in one of {formats}; got {output}")
+    if moving and (step, style, width) != (None, None, None):
+        raise click.UsageError("--step, --style and --width are for pictures, not for movies")
     experiment = _experiment(name, preset, values)
     with _watching() as watch:
         result = experiment.simulate(watch, device)
-    drawn, film = experiment.figure(result)
-    if step is not None:
-        if film is None or not 0 <= step <= film.steps[-1]:
-            last = 0 if film is None else film.steps[-1]
-            raise click.UsageError(f"--step must be in [0, {last}]; got {step}")
-        film.show(int(np.searchsorted(film.steps, step)))
     try:
-        drawn.savefig(output)
+        if moving:
+            with _watching("Drawing") as watch:
+                data = export.movie(experiment, result, format, watch)
+        else:
+            _check_step(step, experiment, result)
+            data = export.picture(
+                experiment, result, format, step, style or "gdviz", width or "screen"
+            )
+    except export.ExportError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        output.write_bytes(data)
     except OSError as error:
         raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
     click.echo(output)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@as_json
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
+def grade(files: tuple[Path, ...], as_json: bool, as_csv: bool) -> None:
+    """Compute the numbers of hand-ins again, and say which agree.
+
+    Ends with code 1 if one does not or a file is broken, with 2 if a file cannot be read.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    graded, memory, unreadable = [], handin.Memory(), False
+    with _watching("Grading") as watch:
+        for i, file in enumerate(files):
+            share = part(watch, i / len(files), (i + 1) / len(files))
+            try:
+                one = _grade(file, memory, share)
+            except OSError as error:
+                one = handin.Graded(faults=(f"cannot be read: {error.strerror}",))
+                unreadable = True
+            graded.append((click.format_filename(file), one))
+    show = report.print_json if as_json else report.print_csv if as_csv else report.print_graded
+    show([report.of_graded(name, one) for name, one in graded])
+    if unreadable or not all(one.agrees for _, one in graded):
+        sys.exit(2 if unreadable else 1)
+
+
+def _grade(file: Path, memory: handin.Memory, watch: Watch) -> handin.Graded:
+    """Grade a file, or refuse it unread if it is too large."""
+    size = file.stat().st_size
+    if size > handin.MOST_BYTES:
+        return handin.too_large(size)
+    return handin.grade(file.read_bytes(), memory, watch)
 
 
 @main.command()
@@ -202,6 +237,16 @@ def _experiment(name: str, preset: str | None, values: tuple[str, ...]) -> Exper
         raise click.UsageError(str(error)) from None
 
 
+def _check_step(step: int | None, experiment: Experiment[Any], result: Any) -> None:
+    """Refuse a step that the film does not come near; a typed number is meant."""
+    if step is None:
+        return
+    film = experiment.figure(result)[1]
+    last = 0 if film is None else film.steps[-1]
+    if not 0 <= step <= last:
+        raise click.UsageError(f"--step must be in [0, {last}]; got {step}")
+
+
 @contextmanager
 def _watching(title: str = "Running") -> Iterator[Watch]:
     """A watch that shows a progress bar, on a terminal and nowhere else."""
@@ -220,109 +265,6 @@ def _watching(title: str = "Running") -> Iterator[Watch]:
             raise click.UsageError(str(error)) from None
         except RuntimeError as error:  # torch's word for a device that is not there
             raise click.ClickException(str(error).splitlines()[0]) from None
-
-
-# --- output -----------------------------------------------------------------------------------
-
-
-def _lab(lab: Lab) -> dict[str, Any]:
-    return {
-        "name": lab.name,
-        "title": lab.title,
-        "question": lab.question,
-        "source": lab.source,
-        "link": lab.link,
-        "experiments": [
-            {
-                "name": name,
-                "title": kind.title,
-                "settings": [
-                    {
-                        "name": one.name,
-                        "default": one.default,
-                        "symbol": one.symbol,
-                        "meaning": one.meaning,
-                        "low": one.low,
-                        "high": one.high,
-                        "scale": one.scale,
-                        "choices": None if one.choices is None else list(one.choices),
-                        "range": one.range,
-                    }
-                    for one in declared(kind).values()
-                ],
-                "presets": {title: p.settings.plain() for title, p in kind.presets.items()},
-            }
-            for name, kind in lab.experiments.items()
-        ],
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "claim": finding.claim.name,
-        "statement": finding.claim.statement,
-        "source": finding.claim.source,
-        "quantity": finding.claim.quantity,
-        "predicted": finding.predicted,
-        "measured": finding.measured,
-        "spread": finding.spread,
-        "relation": finding.claim.relation,
-        "tolerance": finding.claim.tolerance,
-        "verdict": finding.verdict.value,
-    }
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False, indent=1))
-
-
-def _jsonable(value: Any) -> Any:
-    """Plain values; what is no finite number becomes null, since JSON has no other way."""
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _jsonable(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_jsonable(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _print_findings(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print what is said; a claim that is silent, as it should be, would only be in the way."""
-    marks = {"holds": "✓ holds", "fails": "✗ fails", "silent": "– silent"}
-    spoken, silent = [], 0
-    for row in rows:
-        expected = row.get("expected", row["verdict"])
-        if row["verdict"] == expected == "silent":
-            silent += 1
-            continue
-        verdict = marks[row["verdict"]] + (
-            "" if row["verdict"] == expected else f", not {expected}"
-        )
-        low_high = "" if row["spread"] is None else "{:.3g} … {:.3g}".format(*row["spread"])
-        theory = "" if row["predicted"] is None else f"{row['relation']} {row['predicted']:.4g}"
-        measured = "" if row["measured"] is None else f"{row['measured']:.4g}"
-        spoken.append((row["claim"], theory, measured, low_high, verdict, row["source"]))
-    _print_table(title, ("claim", "theory", "measured", "range", "verdict", "source"), spoken)
-    click.echo(f"{silent} claims say nothing about this run\n")
-
-
-def _print_table(title: str, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title), title_justify="left", box=None, header_style="bold")
-    for name in head:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(value)) for value in row))
-    Console().print(table)
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 30 else text[:29] + "…"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ stage in the browser (`gdviz.scene`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -38,16 +38,20 @@ Move = Reveal | NDArray[np.float64] | Sequence[str]
 """
 
 
+Along = Literal["xy", "x", "y"]
+
+
 @dataclass(frozen=True)
 class Handle:
-    """Says that the markers of a scatter are values of a setting that the user may drag.
+    """Says that the markers of a scatter or a line are values that the user may drag.
 
     Marker i of the artist is row ``rows[i]`` of the setting; its x and y are the row's
-    first two entries.
+    first two entries. It moves `along` both, or the one that is named.
     """
 
     setting: str
     rows: Sequence[int]
+    along: Along = "xy"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Film:
     moves
         Artist to its states; every artist has as many states as there are frames.
     handles
-        Artist (a scatter) to the setting whose values its markers are.
+        Artist (a scatter or a line) to the setting whose values its markers are.
     start
         The frame that a still picture shows; the last one unless told.
     """
@@ -84,9 +88,12 @@ class Film:
         for artist, move in self.moves.items():
             _check(artist, move, frames)
         for artist, handle in self.handles.items():
-            if not isinstance(artist, PathCollection):
-                raise TypeError(f"only a scatter can be dragged, not {type(artist).__name__}")
-            if len(handle.rows) != (markers := len(np.ma.asarray(artist.get_offsets()))):
+            if not isinstance(artist, PathCollection | Line2D):
+                raise TypeError(f"no {type(artist).__name__} can be dragged")
+            places: Any = (
+                artist.get_xydata() if isinstance(artist, Line2D) else artist.get_offsets()
+            )
+            if len(handle.rows) != (markers := len(np.ma.asarray(places))):
                 raise ValueError(f"{len(handle.rows)} rows of {handle.setting}, {markers} markers")
         trails = {
             artist: np.array(artist.get_xydata(), dtype=float)
@@ -94,6 +101,10 @@ class Film:
             if isinstance(move, Reveal) and isinstance(artist, Line2D)
         }
         object.__setattr__(self, "trails", trails)
+
+    def nearest(self, step: int) -> int:
+        """The frame whose step is nearest to `step`."""
+        return int(np.abs(np.subtract(self.steps, step)).argmin())
 
     def show(self, frame: int) -> None:
         """Put every moving artist where it is at `frame` (an index into `steps`)."""

@@ -12,7 +12,7 @@ an app, a command line and a permalink. A `Lab` is a folder in `gdviz.labs`, fou
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -43,17 +43,58 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """How a guess is drawn: by moving the heights of a curve, or one free point.
+
+    Parameters
+    ----------
+    panel
+        Title of the axes, in the figure of the run that is asked about.
+    start
+        (x, y) of each knot before anybody moves it.
+    near
+        What still counts as right: a factor between guess and observation, in x and in y.
+    free
+        Whether the one knot moves in both directions; those of a curve move up and down.
+    """
+
+    panel: str
+    start: tuple[tuple[float, float], ...]
+    near: float
+    free: bool = False
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A question that is asked before a run is shown.
 
-    `observed` reads the answer off the result of running `settings`; no answer is stored.
+    It is answered by one of `choices`, or by what is `drawn`. `observed` reads the answer off the
+    result of running `settings`, and no answer is stored: it gives one of the choices, or the
+    heights of the curve at its knots, or x and y of the point.
     """
 
     prompt: str
     choices: tuple[str, ...]
     settings: "Experiment[Any]"
-    observed: Callable[[Any], str]
+    observed: Callable[[Any], Any]
     why: str
+    drawn: Drawn | None = None
+
+    def answer(self, result: Any) -> str | list[float]:
+        """What is observed in a result, as plain values."""
+        observed = self.observed(result)
+        return observed if self.drawn is None else [float(value) for value in observed]
+
+    def agrees(self, said: str | Sequence[float], observed: str | Sequence[float]) -> bool:
+        """Whether a prediction came true."""
+        return (
+            said == observed if self.drawn is None else self.off(said, observed) <= self.drawn.near
+        )
+
+    def off(self, said: Any, observed: Any) -> float:
+        """The largest factor between what was drawn and what was observed; infinite without one."""
+        pairs = zip(said, observed, strict=True)
+        return max(max(a / b, b / a) if a > 0 and b > 0 else float("inf") for a, b in pairs)
 
 
 @dataclass(frozen=True)
@@ -72,6 +113,8 @@ class Experiment(Settings, ABC, Generic[R]):
     claims: ClassVar[tuple[Claim, ...]] = ()
     presets: ClassVar[Mapping[str, Preset]] = {}
     predictions: ClassVar[tuple[Prediction, ...]] = ()
+    quantities: ClassVar[Mapping[str, str]] = {}
+    """What each of `series` is, with symbol and unit."""
     inches: ClassVar[tuple[float, float]] = (10.0, 6.0)
     """Width and height of the figure, in inches."""
 
@@ -87,19 +130,30 @@ class Experiment(Settings, ABC, Generic[R]):
     def draw(self, result: R, figure: "Figure") -> "Film | None":
         """Draw the result on an empty figure that nobody else holds."""
 
-    def figure(self, result: R, sketch: "Sketch | None" = None) -> "tuple[Figure, Film | None]":
-        """Draw the result on a new figure in the project's style: how everybody calls `draw`.
+    def figure(
+        self,
+        result: R,
+        sketch: "Sketch | None" = None,
+        style: Any = None,
+        inches: tuple[float, float] | None = None,
+    ) -> "tuple[Figure, Film | None]":
+        """Draw the result on a new figure, its film where it starts: how everybody calls `draw`.
 
-        On an empty `sketch` it is quicker, and good for nothing but `gdviz.scene.read`.
+        On an empty `sketch` it is quicker, and good for nothing but `gdviz.scene.read`. Style
+        (matplotlib's settings) and inches are the project's and the experiment's, unless told.
         """
         import matplotlib
 
         from gdviz import plots
 
-        with matplotlib.rc_context(plots.STYLE):
-            figure = sketch or plots.new_figure(*self.inches)
-            figure.set_size_inches(*self.inches)
-            return figure, self.draw(result, figure)
+        style, inches = style or plots.STYLE, inches or self.inches
+        with plots.DRAWING, matplotlib.rc_context(style):
+            figure = sketch or plots.new_figure(*inches, style)
+            figure.set_size_inches(*inches)
+            film = self.draw(result, figure)
+        if film is not None and sketch is None:  # a scene shows its film by itself
+            film.show(film.start)
+        return figure, film
 
     @abstractmethod
     def describe(self, result: R) -> str:
@@ -116,7 +170,10 @@ class Experiment(Settings, ABC, Generic[R]):
 
 @dataclass(frozen=True)
 class Lab:
-    """One phenomenon: a question, its source, and the experiments that answer it, by name."""
+    """One phenomenon: a question, its source, and the experiments that answer it, by name.
+
+    `minutes` is about how long it takes, `audience` whom it is for.
+    """
 
     name: str
     title: str
@@ -124,6 +181,8 @@ class Lab:
     source: str
     link: str
     experiments: Mapping[str, type[Experiment[Any]]]
+    minutes: int = 0
+    audience: str = ""
 
 
 def find(name: str) -> Lab:

@@ -4,11 +4,17 @@ Every colour here has a role. The stage sends the role and not the colour, so th
 can answer with its own light or dark partner (`app/theme.css`, the same names).
 """
 
+import threading
 from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+
+DRAWING = threading.RLock()
+"""Held by whoever fills or saves a figure: matplotlib's style sheet and its cache of formulas
+belong to the process, and two threads at once corrupt them."""
 
 PAPER = "#fcfcfa"
 INK = "#1b1f24"
@@ -82,14 +88,27 @@ STYLE: Any = {
 }
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` by `height` inches on paper, held by nobody else.
+class StyledFigure(Figure):
+    """A figure that keeps its style, since matplotlib makes some of its ticks while it draws."""
+
+    def __init__(self, width: float, height: float, style: Any) -> None:
+        with mpl.rc_context(style):
+            super().__init__(figsize=(width, height), layout="constrained")
+        self.style = style
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw in the figure's own style."""
+        with DRAWING, mpl.rc_context(self.style):
+            super().draw(renderer)
+
+
+def new_figure(width: float, height: float, style: Any = STYLE) -> Figure:
+    """An empty figure of `width` by `height` inches, held by nobody else.
 
     matplotlib asks its style sheet whenever an artist is made, so fill the figure inside
-    ``matplotlib.rc_context(STYLE)`` too.
+    ``matplotlib.rc_context(style)`` too.
     """
-    with mpl.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
+    return StyledFigure(width, height, style)
 
 
 def series(i: int) -> dict[str, Any]:

@@ -278,6 +278,7 @@ class _Reader:
             **self._line_look(line),
             "steps": line.get_drawstyle().removeprefix("steps-").replace("steps", "pre"),
             "every": _every(line),
+            "handle": self._handle(line),
         }
         if isinstance(move, Reveal):
             mark["reveal"] = self.blob.track(np.asarray(move.counts)[:, None])
@@ -288,12 +289,22 @@ class _Reader:
         dots.update_scalarmappable()
         offsets: Floats = np.ma.filled(np.ma.asarray(dots.get_offsets(), dtype=float), np.nan)
         states = _floats(self.film.moves.get(dots, [offsets]))
-        handle = self.film.handles.get(dots)
         return {
             "kind": "dots",
             **self._points(states, dots.get_offset_transform(), ax),
             "marker": self._dots_look(dots),
-            "handle": handle and {"setting": handle.setting, "rows": [int(r) for r in handle.rows]},
+            "handle": self._handle(dots),
+        }
+
+    def _handle(self, artist: Artist) -> Plain | None:
+        """What moves when a marker is dragged, and in which direction."""
+        handle = self.film.handles.get(artist)
+        if handle is None:
+            return None
+        return {
+            "setting": handle.setting,
+            "rows": [int(row) for row in handle.rows],
+            "along": handle.along,
         }
 
     @_mark.register

@@ -14,13 +14,22 @@ since the visitor of a page can send anything.
 import json
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 VERSION = 1
-"""Version of the plain form of settings; it grows when a stored form needs to be migrated."""
+"""Version of the stored forms of settings, plain dicts and links.
+
+It grows with any change of a name, a meaning or a default: a link leaves defaults out.
+"""
+
+MIGRATIONS: dict[int, Callable[[str, Mapping[str, Any]], Mapping[str, Any]]] = {}
+"""Version to a function of a class name and its values, which makes them those of the next one.
+
+The values of a link are still text there.
+"""
 
 Scale = Literal["linear", "log"]
 
@@ -115,18 +124,42 @@ class Setting:
         return self.kind(value)
 
     def parse(self, text: str) -> Any:
-        """Read a value from a command line or a text field: JSON, or a bare word or list."""
+        """Read a value from a command line, a text field or a link: JSON, or words and lists.
+
+        ``1, 10`` is a list, and ``1,2;3,4`` a list of two rows.
+        """
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text.strip()
-            if self.shape == 1:
-                value = [entry for entry in value.replace(",", " ").split() if entry]
-                if self.kind is not str:
-                    value = [_number(entry) for entry in value]
-        if self.shape == 1 and not isinstance(value, list):
-            value = [value]
-        return value
+        except (json.JSONDecodeError, RecursionError):
+            if self.shape == 0:
+                return text.strip()
+            if self.shape == 2:
+                return [self._entries(row) for row in text.split(";")]
+            return self._entries(text)
+        return value if self.shape == 0 or isinstance(value, list) else [value]
+
+    def _entries(self, text: str) -> list[Any]:
+        entries = text.replace(",", " ").split()
+        return entries if self.kind is str else [_number(entry) for entry in entries]
+
+    def write(self, value: Any) -> str:
+        """Return a value of the field as text from which `parse` reads it again, to the bit."""
+        if self.shape == 0:
+            return _text(value)
+        if self.shape == 1:
+            return ",".join(map(_text, value))
+        return ";".join(",".join(map(_text, row)) for row in value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    short = (
+        f"{value:g}".replace("e+0", "e").replace("e+", "e")
+        if isinstance(value, float)
+        else str(value)
+    )
+    return repr(value) if isinstance(value, float) and float(short) != value else short
 
 
 def _number(text: str) -> float | str:
@@ -207,14 +240,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         for one in declared(type(self)).values():
-            object.__setattr__(self, one.name, self._read(one, getattr(self, one.name)))
+            object.__setattr__(self, one.name, self.read(one.name, getattr(self, one.name)))
         self.check()
 
     def check(self) -> None:
         """Check what ties several fields together; raise `SettingError` if it does not fit."""
 
     @classmethod
-    def _read(cls, one: Setting, value: Any) -> Any:
+    def read(cls, name: str, value: Any) -> Any:
+        """Return `value` as the setting `name` holds it.
+
+        Raises
+        ------
+        SettingError
+            For a name that is no setting, or a value out of range.
+        """
+        known = declared(cls)
+        if name not in known:
+            raise SettingError(
+                f"{cls.__name__} has no setting {_short(name)}; it has {', '.join(known)}"
+            )
+        one = known[name]
         try:
             return one.read(value)
         except (ValueError, TypeError, OverflowError):
@@ -240,20 +286,27 @@ class Settings:
         SettingError
             For another version, a name that is no setting, or a value out of range.
         """
-        version = plain.get("version", VERSION)
-        if version != VERSION:
-            raise SettingError(
-                f"{cls.__name__}: these settings have version {_short(version)}, "
-                f"this gdviz reads version {VERSION}"
-            )
         values = {name: value for name, value in plain.items() if name != "version"}
-        known = declared(cls)
-        for name in values:
-            if name not in known:
-                raise SettingError(
-                    f"{cls.__name__} has no setting {_short(name)}; it has {', '.join(known)}"
-                )
-        return cls(**values)
+        values = migrate(cls.__name__, plain.get("version", VERSION), values)
+        return cls(**{name: cls.read(name, value) for name, value in values.items()})
+
+
+def migrate(cls: str, version: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of the class named `cls` that were stored by `version` as the present ones.
+
+    Raises
+    ------
+    SettingError
+        For a version that is not known, such as that of a newer gdviz.
+    """
+    while version in MIGRATIONS and version < VERSION:
+        version, values = version + 1, MIGRATIONS[version](cls, values)
+    if version != VERSION:
+        raise SettingError(
+            f"{cls}: these settings have version {_short(version)}, "
+            f"this gdviz reads version {VERSION}"
+        )
+    return dict(values)
 
 
 def _listed(value: Any) -> Any:

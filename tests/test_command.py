@@ -1,11 +1,15 @@
+import csv
+import io
 import json
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gdviz import handin
 from gdviz.__main__ import main
-from gdviz.lab import experiment, labs
+from gdviz.lab import experiment, find, labs
+from gdviz.link import Link
 
 
 def gdviz(*arguments, code=0):
@@ -83,6 +87,94 @@ def test_the_shown_step_changes_the_figure(tmp_path):
     assert drawn[0] != drawn[1]
 
 
+def test_style_and_width_change_the_figure(tmp_path):
+    drawn = []
+    for options in ((), ("--width", "page"), ("--style", "ggplot")):
+        file = tmp_path / "a.png"
+        gdviz("figure", "perceptron_limit.lonely", "-o", str(file), *options)
+        drawn.append(file.read_bytes())
+    assert len(set(drawn)) == 3
+
+
+def test_figure_writes_a_movie_too(tmp_path):
+    file = tmp_path / "a film.gif"
+    gdviz("figure", "perceptron_limit.race", "-o", str(file), "--set", "steps=5")
+    assert file.read_bytes().startswith(b"GIF89a")
+
+
+@pytest.fixture(scope="module")
+def handed_in():
+    """A record of one run."""
+    race = experiment("perceptron_limit.race")()
+    findings = race.judge(race.simulate())
+    run = handin.run(Link(find("perceptron_limit"), race), findings, "It zig-zags.")
+    return handin.record([run], "Ada Lovelace", "Explain the path.")
+
+
+def write(file, stored, **changes):
+    file.write_text(json.dumps({**stored, **changes}, ensure_ascii=False), "utf-8")
+    return str(file)
+
+
+def test_grade_tells_what_agrees(tmp_path, handed_in):
+    out = gdviz("grade", write(tmp_path / "Hausübung 1 — Ada.json", handed_in))
+    assert "Hausübung 1 — Ada.json" in out
+    assert "Ada Lovelace" in out
+    count = len(json.loads(gdviz("grade", "--json", str(next(tmp_path.iterdir()))))[0]["rows"])
+    assert f"{count} of {count} values agree" in out
+    assert "Explain the path. → It zig-zags." in out
+
+
+def test_grade_names_a_changed_number_and_says_that_the_file_was_edited(tmp_path, handed_in):
+    runs = json.loads(json.dumps(handed_in["runs"]))
+    changed = next(one for one in runs[0]["findings"] if one["claim"] == "C5")
+    changed["measured"] = 12345.0
+    out = gdviz("grade", write(tmp_path / "a.json", handed_in, runs=runs), code=1)
+    assert "edited after it was saved" in out
+    assert "C5 measured" in out
+    assert "12345.0" in out
+    assert "16.0" in out
+
+
+def test_a_file_that_is_broken_or_missing_keeps_no_other_back(tmp_path, handed_in):
+    good, cut, big = (tmp_path / name for name in ("good.json", "cut.json", "big.json"))
+    write(good, handed_in)
+    cut.write_bytes(good.read_bytes()[:300])
+    with big.open("wb") as file:
+        file.truncate(50_000_000)
+    files = [str(file) for file in (cut, big, good)]
+    out = json.loads(gdviz("grade", "--json", *files, code=1))
+    assert [one["file"] for one in out] == files
+    assert "line 1, column" in out[0]["faults"][0]
+    assert "50.0 MB" in out[1]["faults"][0]
+    assert out[2]["faults"] == []
+    assert out[2]["agree"] == out[2]["of"] > 0
+    out = gdviz("grade", str(tmp_path / "gone.json"), *files, code=2)
+    assert "gone.json" in out
+    assert "No such file" in out
+    assert "values agree" in out
+
+
+def test_grade_as_csv_has_a_line_for_everything(tmp_path, handed_in):
+    (tmp_path / "bad.json").write_text("{")
+    good = write(tmp_path / "good.json", handed_in)
+    rows = list(csv.DictReader(io.StringIO(
+        gdviz("grade", "--csv", good, str(tmp_path / "bad.json"), code=1)
+    )))  # fmt: skip
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("answer") == kinds.count("fault") == 1
+    assert {row["agrees"] for row in rows if row["kind"] == "value"} == {"True"}
+    assert rows[0]["name"] == "Ada Lovelace"
+
+
+def test_what_a_stranger_wrote_commands_neither_a_terminal_nor_a_spreadsheet(tmp_path, handed_in):
+    file = write(tmp_path / "a.json", handed_in, name="=1+1\x1b[2J\nAda: 9 of 9 values agree")
+    out = gdviz("grade", file, code=1)
+    assert "\x1b" not in out
+    assert "\nAda" not in out
+    assert "'=1+1" in gdviz("grade", "--csv", file, code=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -100,8 +192,14 @@ def test_the_shown_step_changes_the_figure(tmp_path):
         (("run", "perceptron_limit.race", "--set", "points=[[1,1,1],[NaN,1,1]]"), "nan"),
         (("claims", "perceptron"), "perceptron_limit"),
         (("figure", "perceptron_limit.race"), "--output"),
-        (("figure", "perceptron_limit.race", "-o", "a.gif"), "pdf"),
+        (("figure", "perceptron_limit.race", "-o", "a.webp"), "pdf, png, svg, gif"),
+        (("figure", "perceptron_limit.race", "-o", "a.gif", "--step", "3"), "not for movies"),
+        (("figure", "perceptron_limit.race", "-o", "a.gif", "--width", "page"), "not for movies"),
+        (("figure", "perceptron_limit.race", "-o", "a.pdf", "--style", "/etc/passwd"), "ggplot"),
+        (("figure", "perceptron_limit.race", "-o", "a.pdf", "--width", "poster"), "screen, page"),
         (("figure", "perceptron_limit.race", "-o", "a.pdf", "--step", "61"), "[0, 60]"),
+        (("grade",), "FILES"),
+        (("grade", "a.json", "--json", "--csv"), "exclude each other"),
         (("serve", "--port", "99999"), "65535"),
         (("dance",), "dance"),
     ],

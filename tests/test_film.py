@@ -73,5 +73,7 @@ def test_only_known_artists_move(axes):
 def test_a_handle_has_a_row_for_every_marker(axes):
     with pytest.raises(ValueError, match="1 rows of points, 2 markers"):
         Film(handles={axes.scatter([0, 1], [0, 1]): Handle("points", [0])})
-    with pytest.raises(TypeError, match="only a scatter can be dragged, not Line2D"):
-        Film(handles={axes.plot([0, 1])[0]: Handle("points", [0, 1])})
+    with pytest.raises(ValueError, match="1 rows of guess, 2 markers"):
+        Film(handles={axes.plot([0, 1])[0]: Handle("guess", [0], "y")})
+    with pytest.raises(TypeError, match="no Text can be dragged"):
+        Film(handles={axes.text(0, 0, "a"): Handle("points", [0])})

@@ -312,7 +312,7 @@ def test_film(axes):
     np.testing.assert_array_equal(values(read, line["reveal"]), [[1], [3]])
     np.testing.assert_array_equal(values(read, first["x"]), [[1], [2]])
     np.testing.assert_array_equal(values(read, first["y"]), [[7]])  # constant: sent once
-    assert second["handle"] == {"setting": "points", "rows": [4, 2]}
+    assert second["handle"] == {"setting": "points", "rows": [4, 2], "along": "xy"}
     assert words["words"] == ["a", "b"]
     assert (read["steps"], read["start"]) == ([0, 16], 1)
 

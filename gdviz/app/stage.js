@@ -6,16 +6,13 @@
    A new scene is painted as it comes, so that the next frame has it; everything else is painted
    inside requestAnimationFrame, at most once per frame. */
 
-const POINT = 4 / 3; // CSS pixels in a typographic point
+const POINT = 4 / 3; // CSS pixels in a typographic point, at scale 1
 const NEAR = 24; // px within which the pointer reads a mark
 const NARROW = 640; // px below which the panels stand in one column
 const GAP = 16; // px between panels beside each other
 const RATE = 20; // frames per second at speed 1
 const SETTLED = 1000; // ms after which the scene is right about a dragged point
-const TICK_SIZE = 12;
-const LABEL_SIZE = 13;
 const LINE_HEIGHT = 1.25;
-const LINE = LABEL_SIZE * LINE_HEIGHT; // px
 const BAR = 26; // px for a colour bar and the gap before it
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -247,7 +244,7 @@ class Panel {
   /* The room that ticks and labels need outside the frame, {left, right, top, bottom}. */
   margins(width, height) {
     const room = { left: 8, right: 12, top: 8, bottom: 8 };
-    const lines = (label, length) => this.stage.wrap(label, LABEL_SIZE, length).length * LINE;
+    const lines = (label, length) => this.stage.wrap(label, this.stage.labelSize, length).length * this.stage.lineHeight;
     let bars = 0;
     for (const { x, y, beside, picture } of this.axes) {
       if (picture) continue;
@@ -259,11 +256,11 @@ class Panel {
       }
       room[y.side] = Math.max(room[y.side], across + 2);
       const down =
-        (labels(x).length && TICK_SIZE + 11) + lines(x.label, width - room.left - room.right);
+        (labels(x).length && this.stage.tickSize + 11) + lines(x.label, width - room.left - room.right);
       room[x.side] = Math.max(room[x.side], down + 4);
       room.right = Math.max(
         room.right,
-        this.stage.measure(labels(x).at(-1) ?? "", TICK_SIZE) / 2 + 2,
+        this.stage.measure(labels(x).at(-1) ?? "", this.stage.tickSize) / 2 + 2,
       );
     }
     room.right += bars;
@@ -271,7 +268,7 @@ class Panel {
   }
 
   tickWidth(axis) {
-    return Math.max(0, ...labels(axis).map((text) => this.stage.measure(text, TICK_SIZE)));
+    return Math.max(0, ...labels(axis).map((text) => this.stage.measure(text, this.stage.tickSize)));
   }
 
   /* Height over width of the frame that the host asks for, if it asks. */
@@ -314,7 +311,7 @@ class Panel {
       if (axes.picture) continue;
       if (axes.beside !== undefined) {
         axes.box = { ...box, left: edge + 14, right: edge + BAR };
-        edge += BAR + this.tickWidth(axes.y) + 9 + (axes.y.label && LINE + 6);
+        edge += BAR + this.tickWidth(axes.y) + 9 + (axes.y.label && this.stage.lineHeight + 6);
       }
       axes.toX = ruler(axes.x, axes.box.left, axes.box.right);
       axes.toY = ruler(axes.y, axes.box.bottom, axes.box.top);
@@ -350,7 +347,7 @@ class Panel {
     const below = x.side === "bottom";
     const edge = below ? box.bottom : box.top;
     const tickY = edge + (below ? 18 : -9);
-    const extent = ([, text]) => this.stage.measure(text, TICK_SIZE);
+    const extent = ([, text]) => this.stage.measure(text, this.stage.tickSize);
     for (const [at, text] of readable(x, toX, extent, 10)) {
       specs.push([
         "text",
@@ -359,11 +356,11 @@ class Panel {
       ]);
     }
     const room = Math.max(box.right - box.left, this.width - this.room.left - this.room.right);
-    const lines = this.stage.wrap(x.label, LABEL_SIZE, room);
-    const ticked = labels(x).length ? TICK_SIZE + 11 : 2;
-    const first = below ? ticked + 0.85 * LINE : -ticked - (lines.length - 1) * LINE - 4;
+    const lines = this.stage.wrap(x.label, this.stage.labelSize, room);
+    const ticked = labels(x).length ? this.stage.tickSize + 11 : 2;
+    const first = below ? ticked + 0.85 * this.stage.lineHeight : -ticked - (lines.length - 1) * this.stage.lineHeight - 4;
     lines.forEach((line, i) => {
-      const place = { x: (box.left + box.right) / 2, y: edge + first + i * LINE };
+      const place = { x: (box.left + box.right) / 2, y: edge + first + i * this.stage.lineHeight };
       specs.push([
         "text",
         { class: "gd-label", ...place, "text-anchor": "middle", fill: css(x.color) },
@@ -376,25 +373,25 @@ class Panel {
     const side = y.side === "right" ? 1 : -1;
     const edge = side > 0 ? box.right : box.left;
     const anchor = side > 0 ? "start" : "end";
-    for (const [at, text] of readable(y, toY, () => TICK_SIZE, 4)) {
+    for (const [at, text] of readable(y, toY, () => this.stage.tickSize, 4)) {
       specs.push([
         "text",
         { class: "gd-tick", x: edge + 8 * side, y: toY.px(at) + 4, "text-anchor": anchor },
         text,
       ]);
     }
-    const lines = this.stage.wrap(y.label, LABEL_SIZE, this.height);
+    const lines = this.stage.wrap(y.label, this.stage.labelSize, this.height);
     const ticked = this.tickWidth(y) ? this.tickWidth(y) + 9 : 2;
     // turned a quarter to the left, the first line is the leftmost
-    const first = side < 0 ? -ticked - 6 - (lines.length - 1) * LINE : ticked + 0.85 * LINE;
-    const length = Math.max(0, ...lines.map((line) => this.stage.measure(line, LABEL_SIZE)));
+    const first = side < 0 ? -ticked - 6 - (lines.length - 1) * this.stage.lineHeight : ticked + 0.85 * this.stage.lineHeight;
+    const length = Math.max(0, ...lines.map((line) => this.stage.measure(line, this.stage.labelSize)));
     const middle = clamp(
       (box.top + box.bottom) / 2,
       length / 2,
       Math.max(length / 2, this.height - length / 2),
     );
     lines.forEach((line, i) => {
-      const transform = `translate(${edge + first + i * LINE} ${middle}) rotate(-90)`;
+      const transform = `translate(${edge + first + i * this.stage.lineHeight} ${middle}) rotate(-90)`;
       specs.push([
         "text",
         { class: "gd-label", transform, "text-anchor": "middle", fill: css(y.color) },
@@ -523,8 +520,8 @@ class Panel {
   stroke(colour, width, dash = []) {
     const pen = this.context;
     pen.strokeStyle = this.stage.ink(colour);
-    pen.lineWidth = width * POINT;
-    pen.setLineDash(dash.map((length) => length * POINT));
+    pen.lineWidth = width * this.stage.pointSize;
+    pen.setLineDash(dash.map((length) => length * this.stage.pointSize));
     pen.lineJoin = "round";
     pen.stroke();
     pen.setLineDash([]);
@@ -538,7 +535,7 @@ class Panel {
     const { faces, edges, widths } = marker;
     pen.save();
     for (let i = first; 2 * i < px.length; i += stride) {
-      const size = sizes[i % sizes.length] * POINT;
+      const size = sizes[i % sizes.length] * this.stage.pointSize;
       if (!(size > 0) || Number.isNaN(px[2 * i] + px[2 * i + 1])) continue;
       pen.setTransform(
         density * size,
@@ -557,7 +554,7 @@ class Panel {
       }
       if (edge && width) {
         pen.strokeStyle = stage.ink(edge);
-        pen.lineWidth = (width * POINT) / size;
+        pen.lineWidth = (width * this.stage.pointSize) / size;
         pen.stroke(path);
       }
     }
@@ -601,10 +598,10 @@ class Panel {
     const words = mark.words[Math.min(frame, mark.words.length - 1)];
     const [atX, atY] = this.pixels(axes, mark, frame);
     if (!words || Number.isNaN(atX + atY)) return;
-    const [right, up] = (mark.away ?? [0, 0]).map((shift) => shift * POINT);
+    const [right, up] = (mark.away ?? [0, 0]).map((shift) => shift * this.stage.pointSize);
     const [x, y] = [atX + right, atY - up];
     if (mark.arrow) this.arrow([x, y], this.pixels(axes, mark.arrow, frame), mark.arrow.color);
-    const size = mark.size * POINT;
+    const size = mark.size * this.stage.pointSize;
     const lines = words.split("\n");
     const rise = { top: 0.8, center: 0.35, center_baseline: 0.35, bottom: -0.25, baseline: 0 }[
       mark.va
@@ -767,6 +764,7 @@ class Panel {
           "data-axes": axes.number,
           "data-setting": mark.handle.setting,
           "data-row": row,
+          "data-along": mark.handle.along,
         },
       ]);
     });
@@ -777,9 +775,11 @@ class Panel {
     if (this.stage.stale) this.stage.layout(); // a scene has come since the last paint
     const axes = this.axes.find(({ number }) => number === +handle.dataset.axes);
     const { left, right, top, bottom } = axes.box;
+    const { along } = handle.dataset;
+    const [cx, cy] = [+handle.getAttribute("cx"), +handle.getAttribute("cy")];
     const point = {
-      x: tidy(axes.toX.value(clamp(x, left, right)), axes.x),
-      y: tidy(axes.toY.value(clamp(y, top, bottom)), axes.y),
+      x: tidy(axes.toX.value(along.includes("x") ? clamp(x, left, right) : cx), axes.x),
+      y: tidy(axes.toY.value(along.includes("y") ? clamp(y, top, bottom) : cy), axes.y),
     };
     this.stage.hold(this, axes.number, handle.dataset.setting, +handle.dataset.row, point);
   }
@@ -1060,14 +1060,20 @@ class Stage {
 
     const recolour = () => {
       this.inks.clear();
-      this.invalidate();
+      this.relayout();
     };
     on(matchMedia("(prefers-color-scheme: dark)"), "change", recolour);
     const attributes = new MutationObserver(recolour);
     for (const node of [document.documentElement, document.body]) {
       attributes.observe(node, {
         attributes: true,
-        attributeFilter: ["class", "style", "data-gd-theme", "data-jp-theme-light"],
+        attributeFilter: [
+          "class",
+          "style",
+          "data-gd-theme",
+          "data-gd-look",
+          "data-jp-theme-light",
+        ],
       });
     }
     const size = new ResizeObserver(() => this.relayout());
@@ -1109,7 +1115,7 @@ class Stage {
     if (!plain?.axes) return;
     const before = this.scene;
     this.scene = new Scene(plain);
-    this.frame = this.sameStep(before);
+    this.frame = plain.asked ?? this.sameStep(before);
     this.letGo();
     const cells = JSON.stringify(plain.axes.map(({ cell, on, beside }) => [cell, on, beside]));
     if (cells !== this.cells) this.rebuild(cells);
@@ -1171,10 +1177,19 @@ class Stage {
         panel.fillHead(panel.axes[0]);
       });
     }
-    this.family = getComputedStyle(this.root).fontFamily;
+    this.measureType();
     const sizes = stacked ? this.stack(width) : this.spread(width);
     this.panels.forEach((panel, i) => panel.arrange(...sizes[i]));
     return true;
+  }
+
+  /* Sizes of type and marks in px, larger on a projector. */
+  measureType() {
+    const style = getComputedStyle(this.root);
+    const scale = +style.getPropertyValue("--gd-scale") || 1;
+    this.family = style.fontFamily;
+    [this.pointSize, this.tickSize, this.labelSize] = [POINT * scale, 12 * scale, 13 * scale];
+    this.lineHeight = this.labelSize * LINE_HEIGHT;
   }
 
   stack(width) {
@@ -1206,7 +1221,7 @@ class Stage {
     const total = Math.max((width * h) / w, 220 / lowest);
     const shares = (edges) => edges.slice(1).map((edge, i) => edge - edges[i]);
     this.grid.style.gridTemplateColumns = shares(columns)
-      .map((share) => `minmax(0, ${share}fr)`)
+      .map((share) => `minmax(0, ${100 * share}fr)`) // fewer than 1fr in all would leave a gap
       .join(" ");
     this.grid.style.gridTemplateRows = shares(rows)
       .map((share) => `auto ${Math.round(share * total)}px`)
@@ -1300,6 +1315,7 @@ class Stage {
   show() {
     const { steps } = this.scene;
     const text = `step ${steps[this.frame]} of ${steps.at(-1)}`;
+    this.root.dataset.start = steps[this.scene.start];
     this.root.dataset.frame = steps[this.frame];
     if (+this.scrubber.value !== this.frame) this.scrubber.value = this.frame;
     if (this.readout.textContent === text) return;
@@ -1315,6 +1331,7 @@ class Stage {
     if (next === this.frame) return;
     this.frame = next;
     this.invalidate(this.panels.filter((panel) => panel.moving));
+    this.root.dispatchEvent(new Event("gd-step", { bubbles: true }));
   }
 
   seek(frame) {

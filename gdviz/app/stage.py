@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import anywidget
 import traitlets
+
+from gdviz.app.bridge import Bridge, Message
 
 Drag = Callable[[str, int, float, float], None]
 """Told the setting, the row of it, and the new x and y."""
@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 _log = logging.getLogger(__name__)
 
 
-class Stage(anywidget.AnyWidget):
+class Stage(Bridge):
     """A figure that is alive in the browser.
 
     Playing and scrubbing happen there alone. A new `scene` is one message to the browser,
@@ -30,15 +30,17 @@ class Stage(anywidget.AnyWidget):
         sync=True
     )
 
-    def __init__(self, **traits: Any) -> None:
-        super().__init__(**traits)
-        self._hears: list[Drag] = []
-        self._ready: list[Callable[[], None]] = []
-        self.on_msg(self._receive)
-
     def on_drag(self, hears: Drag) -> None:
         """Call ``hears(setting, row, x, y)`` whenever a user has moved a point."""
-        self._hears.append(hears)
+
+        def answer(message: Message) -> None:
+            drag = self._understand(message)
+            if drag is None:
+                _log.warning("ignored a message that is no drag of this scene: %.200r", message)
+            else:
+                hears(*drag)
+
+        self.hear("drag", answer)
 
     def on_ready(self, hears: Callable[[], None]) -> None:
         """Call ``hears()`` whenever a browser has built its view of the stage.
@@ -47,30 +49,12 @@ class Stage(anywidget.AnyWidget):
         builds them; what is written in between never reaches it. Whoever writes from a worker
         answers this by sending its state again.
         """
-        self._ready.append(hears)
+        self.hear("ready", lambda _: hears())
 
-    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """A message from the page, which may be anybody's: believe only what makes sense."""
-        if content == {"kind": "ready"}:
-            for answer in self._ready:
-                answer()
-            return
-        drag = self._understand(content)
-        if drag is None:
-            _log.warning("ignored a message that is no drag of this scene: %.200r", content)
-            return
-        for hears in self._hears:
-            try:
-                hears(*drag)
-            except Exception:
-                _log.exception("a drag of %s was not answered", drag[0])
-
-    def _understand(self, content: Any) -> tuple[str, int, float, float] | None:
+    def _understand(self, message: Message) -> tuple[str, int, float, float] | None:
         """Setting, row, x and y of a drag, if it names a handle of the present scene."""
-        if not isinstance(content, dict) or content.get("kind") != "drag":
-            return None
         names = ("setting", "row", "x", "y")
-        setting, row, x, y = (content.get(name, "missing") for name in names)
+        setting, row, x, y = (message.get(name, "missing") for name in names)
         if not isinstance(setting, str) or type(row) is not int:
             return None
         if type(x) not in (int, float) or type(y) not in (int, float):

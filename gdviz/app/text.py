@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gdviz import export
 from gdviz.claims import Finding, Verdict
 from gdviz.lab import Experiment, Lab, Prediction
 from gdviz.scene import unicode_text
@@ -39,7 +39,7 @@ def number(value: float | None) -> str:
 def heading(lab: Lab) -> str:
     """Title, question and source of a lab."""
     return (
-        f'<header class="gd-head"><h1>{escape(lab.title)}</h1>'
+        f'<header class="gd-heading"><h1>{escape(lab.title)}</h1>'
         f'<p class="gd-question">{escape(lab.question)}</p>'
         f'<p class="gd-source">After <a href="{escape(lab.link)}" target="_blank" '
         f'rel="noopener">{escape(lab.source)}</a></p></header>'
@@ -101,15 +101,69 @@ def lesson(experiment: type[Experiment[Any]]) -> str:
     )
 
 
-def revealed(prediction: Prediction, said: str, observed: str) -> str:
+def revealed(prediction: Prediction, said: Any, observed: Any) -> str:
     """A prediction beside what was observed."""
-    right = said == observed
+    right = prediction.agrees(said, observed)
+    if prediction.drawn is None:
+        compared = f"You said: <b>{escape(said)}</b>. Observed: <b>{escape(observed)}</b>."
+    else:
+        compared = (
+            f"You drew: <b>{_numbers(said)}</b>. Observed: <b>{_numbers(observed)}</b>. "
+            f"The largest factor between them is <b>{number(prediction.off(said, observed))}</b>; "
+            f"up to {number(prediction.drawn.near)} counts as right."
+        )
     return (
         f'<div class="gd-revealed gd-{"holds" if right else "fails"}" role="status">'
-        f"<p>{escape(prediction.prompt)}</p>"
-        f"<p>You said: <b>{escape(said)}</b>. Observed: <b>{escape(observed)}</b>.</p>"
-        f"<p>{escape(prediction.why)}</p></div>"
+        f"<p>{escape(prediction.prompt)}</p><p>{compared}</p><p>{escape(prediction.why)}</p></div>"
     )
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(map(number, values))
+
+
+def task(words: str) -> str:
+    """An assignment, as its lecturer wrote it: plain text, with its lines."""
+    if not words:
+        return ""
+    return f'<section class="gd-task"><h2>Your task</h2><p>{escape(words)}</p></section>'
+
+
+def ignored(lines: Iterable[str]) -> str:
+    """What was left out of a link."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    if not items:
+        return ""
+    return (
+        '<div class="gd-note gd-warn" role="status"><p>This link was not read as it stands. Where '
+        f"it makes no sense the page has its defaults:</p><ul>{items}</ul></div>"
+    )
+
+
+def work(runs: Iterable[Mapping[str, Any]], told: str = "") -> str:
+    """The runs that a student has noted."""
+    items = "".join(f"<li>{_noted(run)}</li>" for run in runs)
+    empty = (
+        "<p>Nothing is noted yet. A prediction that you commit to is added by itself; any other "
+        "run is added by the button.</p>"
+    )
+    return note(told, "warn") + (f"<ol>{items}</ol>" if items else empty)
+
+
+def _noted(run: Mapping[str, Any]) -> str:
+    """One line: where, and what was said of it."""
+    asked = run["prediction"]
+    if asked is None:
+        words = escape(run["answer"]) or "<i>no words yet</i>"
+    else:
+        said, observed = (
+            asked[key] if isinstance(asked[key], str) else _numbers(asked[key])
+            for key in ("said", "observed")
+        )
+        words = f"Predicted {escape(said)}; observed {escape(observed)}."
+    heard = [one for one in run["findings"] if one["verdict"] != "silent"]
+    held = sum(one["verdict"] == "holds" for one in heard)
+    return f"{words} <small>{held} of {len(heard)} claims hold. {escape(run['link'])}</small>"
 
 
 def note(message: str, kind: str = "quiet") -> str:
@@ -130,7 +184,11 @@ def progress(fraction: float) -> str:
 
 def table(series: Mapping[str, Any]) -> str:
     """The series of a result as a table: those as long as the first one, thinned to `ROWS`."""
-    columns = dict(_columns(series))
+    columns = {
+        name.replace("_", " "): values
+        for group in export.columns(series).values()
+        for name, values in group.items()
+    }
     length = len(next(iter(columns.values())))
     rows = np.unique(np.linspace(0, length - 1, min(length, ROWS)).round().astype(int))
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
@@ -144,16 +202,3 @@ def table(series: Mapping[str, Any]) -> str:
         '<div class="gd-table" tabindex="0" role="region" aria-label="The numbers of the figure">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-
-
-def _columns(series: Mapping[str, Any]) -> Iterable[tuple[str, NDArray[np.float64]]]:
-    """One-dimensional columns; a column of a two-dimensional series has its number in the name."""
-    length = None
-    for name, values in series.items():
-        array = np.asarray(values, dtype=float)
-        length = len(array) if length is None else length
-        if array.ndim == 1 and len(array) == length:
-            yield name.replace("_", " "), array
-        elif array.ndim == 2 and len(array) == length:
-            for i, column in enumerate(array.T):
-                yield f"{name.replace('_', ' ')} {i + 1}", column

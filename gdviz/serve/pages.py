@@ -1,16 +1,21 @@
 """The pages that need no kernel, and the head of those that do, as plain HTML."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import gdviz
+from gdviz import link
 from gdviz.app import text
-from gdviz.lab import Lab
+from gdviz.lab import Experiment, Lab
+from gdviz.link import Link
 from gdviz.serve import pictures
+from gdviz.settings import declared
 
 TEMPLATES = Path(__file__).parent / "jupyter" / "voila" / "templates" / "gdviz"
 APP = Path(gdviz.__file__).parent / "app"
@@ -22,16 +27,63 @@ def gallery(labs: Iterable[Lab]) -> str:
     return _render("gallery.html.j2", shown=shown, unfinished=pictures.unfinished())
 
 
-def cover(lab: Lab, base_url: str) -> str:
+def prepare(lab: Lab, form: Mapping[str, Sequence[str]], base_url: str) -> str:
+    """Return the page on which a lecturer prepares a link, with the one that `form` asks for."""
+    asked, ignored = _asked(lab, form)
+    made = f"{base_url}voila/render/{lab.name}.ipynb?{asked.query}"
+    return _render(
+        "link.html.j2",
+        lab=lab,
+        asked=asked,
+        ignored=ignored,
+        made=made if form else "",
+        hideable=_hideable,
+        looks=link.LOOKS,
+        longest=link.LONGEST_TASK,
+    )
+
+
+def _asked(lab: Lab, form: Mapping[str, Sequence[str]]) -> tuple[Link, list[str]]:
+    """The link that a form describes, and a line for each thing that makes no sense."""
+    fields = {name: ",".join(values) for name, values in form.items() if any(values)}
+    preset = fields.pop("preset", "")
+    asked, ignored = link.read_query(lab, urlencode(fields))
+    presets = type(asked.experiment).presets
+    if preset in presets:
+        asked = replace(asked, experiment=presets[preset].settings)
+    elif preset:
+        ignored.append(f"preset: there is no {preset[:60]!r} here.")
+    return asked, ignored
+
+
+def _hideable(kind: type[Experiment[Any]]) -> list[tuple[str, str]]:
+    """What a link to an experiment can hide: key and words."""
+    settings = declared(kind).items()
+    return [
+        *link.PARTS.items(),
+        *((name, f"{one.meaning}, {one.symbol}") for name, one in settings),
+    ]
+
+
+def cover(lab: Lab, base_url: str, query: str = "") -> str:
     """Return the beginning of a lab's page: its title, its question and its first picture.
 
-    It leaves ``<main>`` open for the notebook to follow.
+    The picture is that of the default settings, so a link to others comes without one. The page
+    leaves ``<main>`` open for the notebook to follow.
     """
+    asked, _ = link.read_query(lab, query)
+    default = next(iter(lab.experiments.values()))()
+    plain = (
+        asked.step is None
+        and type(asked.experiment) is type(default)
+        and asked.experiment == default
+    )
     return _render(
         "cover.html.j2",
         lab=lab,
         heading=text.heading(lab),
-        picture=pictures.picture(lab.name),
+        task=text.task(asked.task),
+        picture=pictures.picture(lab.name) if plain else None,
         base_url=base_url,
     )
 

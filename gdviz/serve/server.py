@@ -64,6 +64,19 @@ class Gallery(Page):
         self.finish(pages.gallery(self.settings["labs"].values()))
 
 
+class Prepare(Page):
+    """The page on which a lecturer prepares a link; it needs no kernel and no script."""
+
+    def get(self, name: str) -> None:
+        """Write the page for the lab `name`, with the link that the form asks for; or 404."""
+        lab = self.settings["labs"].get(name)
+        if lab is None:
+            raise HTTPError(404)
+        form = {key: self.get_query_arguments(key) for key in self.request.query_arguments}
+        here = f"{self.request.protocol}://{self.request.host}{self.settings['base_url']}"
+        self.finish(pages.prepare(lab, form, here))
+
+
 class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
     """A lab's page: what is known beforehand at once, then the notebook as it runs."""
 
@@ -73,7 +86,7 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
         if lab is None:
             raise HTTPError(404)
         _ = self.xsrf_token  # sets the cookie without which a closing tab may not end its kernel
-        self.write(pages.cover(lab, self.base_url))
+        self.write(pages.cover(lab, self.base_url, self.request.query))
         await self.flush()
         try:
             async for html in self.get_generator(f"{path}.ipynb"):
@@ -123,7 +136,12 @@ class Server(Voila):  # type: ignore[misc]
             "config": self.config,
             "voila_configuration": self.voila_configuration,
         }
-        return [(r"/", Gallery), (r"/voila/render/(\w+)\.ipynb", LabPage, known), *kept]
+        return [
+            (r"/", Gallery),
+            (r"/link/(\w+)", Prepare),
+            (r"/voila/render/(\w+)\.ipynb", LabPage, known),
+            *kept,
+        ]
 
     def listen(self) -> None:
         """Serve on our socket until a signal stops the loop."""

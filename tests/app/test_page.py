@@ -113,7 +113,8 @@ def test_the_first_picture_needs_no_touch(page):
 
 def test_words_are_escaped(page):
     assert "<b>bold</b>" not in page.view.claims.value
-    assert "<i>games</i>" not in page.children[1].value
+    heading = page.children[1].children[0]
+    assert "Toys &amp; &lt;i&gt;games&lt;/i&gt;" in heading.value
 
 
 def test_a_control_changes_the_run(page):

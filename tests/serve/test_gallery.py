@@ -1,15 +1,21 @@
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
-from gdviz import plots
+from gdviz import link, plots
 from gdviz.lab import Lab, labs
 from gdviz.serve import pages, pictures
 
-LAB = Lab("tilt", "Tilt & turn", "What if 1 < 2?", "A paper", "https://example.org/paper", {})
+RACE = labs()["perceptron_limit"].experiments["race"]
+LAB = Lab(
+    "tilt", "Tilt & turn", "What if 1 < 2?", "A paper", "https://example.org/paper",
+    {"race": RACE}, minutes=45, audience="For everybody",
+)  # fmt: skip
 
 
 class Failing:
@@ -28,6 +34,8 @@ def test_one_card_per_lab_says_what_it_is(cache):
     assert 'href="voila/render/tilt.ipynb">Tilt &amp; turn</a>' in html
     assert "What if 1 &lt; 2?" in html
     assert '<a href="https://example.org/paper">A paper</a>' in html
+    assert "For everybody. About 45 minutes." in html
+    assert 'href="link/tilt"' in html
     assert html.count("<article>") == 1
 
 
@@ -103,6 +111,42 @@ def test_the_cover_stands_at_once_and_escapes(cache):
     assert html.index("--gd-paper:") < html.index("<body")
     assert 'src="/hub/voila/static/voila-style.js"' in html
     assert '<html lang="en"' in html
+
+
+def test_the_picture_of_the_defaults_is_no_cover_for_a_link_to_others(cache):
+    (cache / "tilt.svg").write_text("<svg></svg>")
+    for query in ("", "task=Look", "hide=n&look=dark&predict=off&v=1"):
+        assert "<svg></svg>" in pages.cover(LAB, "/", query)
+    for query in ("steps=9", "step=3", "steps=9&task=%3Cscript%3E"):
+        html = pages.cover(LAB, "/", query)
+        assert "<svg></svg>" not in html
+        assert ("&lt;script&gt;" in html) == ("task" in query)
+
+
+def test_a_link_is_prepared_without_script():
+    empty = pages.prepare(LAB, {}, "http://here/")
+    assert "Your link" not in empty
+    for title in RACE.presets:
+        assert f"<option>{title}</option>" in empty.replace(" selected", "")
+    form = {"experiment": ["race"], "preset": ["Two points"], "task": ["Why <b>?"],
+            "hide": ["claims", "n"], "predict": ["off"], "look": [""]}  # fmt: skip
+    html = pages.prepare(LAB, form, "http://here/")
+    (address,) = re.findall(r'<a href="(http://here/[^"]+)">', html)
+    _, _, query = unescape(address).partition("?")
+    asked, ignored = link.read_query(LAB, query)
+    assert ignored == []
+    assert asked == link.Link(
+        LAB, RACE.presets["Two points"].settings, None, ("claims", "n"), "Why <b>?", False
+    )
+    assert "<b>?" not in html
+    assert "<script" not in html
+
+
+def test_a_form_that_makes_no_sense_is_told():
+    html = pages.prepare(LAB, {"preset": ["<i>None"], "hide": ["all"], "look": ["pink"]}, "/")
+    assert "there is no &#39;&lt;i&gt;None&#39; here" in html
+    assert "no &#39;all&#39; to hide" in html
+    assert "got &#39;pink&#39;" in html
 
 
 def test_importing_serve_is_cheap():

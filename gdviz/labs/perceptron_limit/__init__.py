@@ -19,4 +19,6 @@ lab = Lab(
     "with Large Step Sizes",
     link="https://arxiv.org/abs/2412.08424",
     experiments={"race": Race, "sweep": Sweep, "lonely": Lonely, "gap": Gap},
+    minutes=45,
+    audience="For a first course in machine learning: what logistic regression is, and a gradient",
 )

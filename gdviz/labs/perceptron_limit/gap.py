@@ -67,6 +67,10 @@ NAMES = (
 )  # fmt: skip
 
 
+def _column(name: str) -> str:
+    return name.replace(" ", "_") + "_steps"
+
+
 @dataclass(frozen=True)
 class GapResult:
     """T_first of the five methods on S sets for each of M margins.
@@ -135,6 +139,10 @@ class Gap(Experiment[GapResult]):
          "planar sets the perceptrons grow about half as fast on the logarithmic scale."),
     )  # fmt: skip
     claims = (C12, C12_GD, C12_PERCEPTRON, C5, C7, C8)
+    quantities: ClassVar[Mapping[str, str]] = {
+        "margin": "exact margin μ of each data set, in the unit of the points",
+        **{_column(name): f"{name}: {panels.FIRST_TIME}" for name in NAMES},
+    }
     inches: ClassVar[tuple[float, float]] = (11.0, 5.4)
 
     def check(self) -> None:
@@ -232,8 +240,7 @@ class Gap(Experiment[GapResult]):
         """Steps and exact margin of every set."""
         table: dict[str, Any] = {"margin": result.margin.ravel()}
         return table | {
-            name.replace(" ", "_") + "_steps": taken.ravel()
-            for name, taken in zip(NAMES, result.first, strict=True)
+            _column(name): taken.ravel() for name, taken in zip(NAMES, result.first, strict=True)
         }
 
 

@@ -1,5 +1,6 @@
 """One lonely point: what n - 1 copies of another point cost each method."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -127,6 +128,14 @@ class Lonely(Experiment[LonelyResult]):
          "The ratio of the weights is what is wrong."),
     )  # fmt: skip
     claims = (C5, C6, C6_TABLE, C7, C7_TWO, C8, C8_TABLE)
+    quantities: ClassVar[Mapping[str, str]] = {
+        "number_of_points": "number of points n",
+        "step_size": "step size γ of each run of gradient descent, a number without unit",
+        "gd_steps": f"gradient descent: {panels.FIRST_TIME}, a column a step size",
+        "normalised_steps": f"normalised gradient descent: {panels.FIRST_TIME}",
+        "perceptron_steps": f"{panels.FIRST_TIME}, of the {panels.PERCEPTRONS}",
+        "formula": "steps that theory foresees, ⌊(3n + 2)/10⌋ + 1",
+    }
     inches: ClassVar[tuple[float, float]] = (11.0, 5.6)
 
     def simulate(self, watch: Watch = unwatched, device: str = "cpu") -> LonelyResult:

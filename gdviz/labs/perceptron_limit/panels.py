@@ -16,6 +16,10 @@ NOT_SEPARABLE = (
     "shows as many steps as were asked for."
 )
 
+FIRST_TIME = "first step with all points on the right side, −1 if there is none"
+STAY_TIME = "first step from which they stay there until step T, −1 if there is none"
+PERCEPTRONS = "batch, the normalised batch and the classical perceptron"
+
 Moves = dict[Artist, Move]
 
 FLOOR = 1e-12

@@ -201,6 +201,19 @@ class Race(OnData[RaceResult]):
         N_SAME,
         N_RESTLESS,
     )
+    quantities: ClassVar[Mapping[str, str]] = {
+        "step": "step number t",
+        "step_size": "step size γ of each run, a number without unit",
+        "loss": "mean logistic loss f(θₜ) in nats, a column a run",
+        "accuracy": "share of the points on the right side of θₜ, a column a run",
+        "margin": "margin min zᵢ·θₜ/‖θₜ‖ in the unit of the points, a column a run",
+        "gradient_norm": "norm of the gradient ‖∇f(θₜ)‖ in the unit of the points, a column a run",
+        "one_minus_cosine": "1 − cos of the angle between θₜ and the batch perceptron's iterate, a "
+        "column a run",
+        "steps_to_separate": f"{panels.FIRST_TIME}, of each run",
+        "steps_to_stay": f"{panels.STAY_TIME}, of each run",
+        "perceptron_steps": f"{panels.FIRST_TIME}, of the {panels.PERCEPTRONS}",
+    }
     inches: ClassVar[tuple[float, float]] = (11.0, 7.4)
 
     def simulate(self, watch: Watch = unwatched, device: str = "cpu") -> RaceResult:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from gdviz import plots
 from gdviz.claims import Claim, Finding
 from gdviz.film import Film, Move
-from gdviz.lab import Prediction, Preset
+from gdviz.lab import Drawn, Prediction, Preset
 from gdviz.labs.perceptron_limit import panels
 from gdviz.labs.perceptron_limit.claims import (
     C5,
@@ -217,6 +217,22 @@ class Sweep(OnData[SweepResult]):
         C2, C2_SLOPE, C2_PLATEAU, C3_TREND, C3_PEAK, C3_SMALL, C5, C7, C8, C9, C10, C10_CONSTANT,
         C10_FROZEN, C11, C11_NORMALISED,
     )  # fmt: skip
+    quantities: ClassVar[Mapping[str, str]] = {
+        "step_size": "step size γ, a number without unit",
+        **{
+            f"{method}_{name}": f"{METHODS[method].lower()}: {what}"
+            for method in METHODS
+            for name, what in {
+                "steps_to_separate": panels.FIRST_TIME,
+                "steps_to_stay": panels.STAY_TIME,
+                "mean_loss_before": "mean of the loss f(θₜ) before that first step, in nats",
+                "peak_loss": "largest loss f(θₜ) from step 1 on, in nats",
+                "margin": "margin min zᵢ·θ/‖θ‖ at step 2000, or T if that is less, in the unit of "
+                "the points",
+            }.items()
+        },
+        "perceptron_steps": f"{panels.FIRST_TIME}, of the {panels.PERCEPTRONS}",
+    }
     inches: ClassVar[tuple[float, float]] = (11.0, 6.6)
 
     def check(self) -> None:
@@ -475,13 +491,32 @@ Sweep.presets = {
 }
 
 
+ASKED = (100.0, 1e3, 1e4, 1e5, 1e6)
+"""Step sizes of the curve that is to be guessed."""
+
+
 def _best_margin(result: SweepResult) -> str:
     gamma, ends = result.step_sizes, result.methods["gd"].margin_end[0]
     at = [_nearest(gamma, wanted) for wanted in (1, 100, 1e4)]
     return ("γ = 1", "γ = 100", "γ = 10⁴")[int(np.argmax(ends[at]))]
 
 
+def _times(result: SweepResult) -> list[float]:
+    first = panels.positive(result.methods["gd"].first[0])
+    return [float(first[_nearest(result.step_sizes, gamma)]) for gamma in ASKED]
+
+
 Sweep.predictions = (
+    Prediction(
+        "Now for real images, handwritten eights against nines, with step sizes from 100 to 10⁶; "
+        "2/L is 714 here. Draw the curve: how many steps does gradient descent need?",
+        (),
+        Sweep.presets["Real digits 8 vs 9"].settings,
+        _times,
+        "The same shape on another scale: ten times the step size takes a tenth of the steps, "
+        "until the batch perceptron's number is reached.",
+        Drawn("Steps until separated", tuple((gamma, 100.0) for gamma in ASKED), near=3),
+    ),
     Prediction(
         "All runs go on for 4000 steps. Which of these step sizes has the largest margin at step "
         "2000, that is, the best direction?",

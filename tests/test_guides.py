@@ -1,0 +1,163 @@
+"""What the guides tell people to type, typed; and what their lesson promises, measured.
+
+The blocks of a page run in order, in one folder and one session. What a block prints is what the
+``text`` block right below it says, if there is one.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gdviz import link
+from gdviz.__main__ import main
+from gdviz.claims import Verdict
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {path.stem: path.read_text("utf-8") for path in sorted(DOCS.glob("*.md"))}
+BLOCK = re.compile(
+    r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.DOTALL | re.MULTILINE
+)
+BLOCKS = {name: BLOCK.findall(text) for name, text in PAGES.items()}
+LINKS = [
+    (name, address)
+    for name, text in PAGES.items()
+    for address in re.findall(r"\{lab\}`(?:[^`<]*<)?([^`>]+)>?`", text)
+]
+
+
+LESSON = [address for page, address in LINKS if page == "lecturers"]
+
+
+def shell(commands):
+    """Run a block as a terminal would; return what it prints."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        env=os.environ | {"PATH": path, "COLUMNS": "80"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name, blocks in BLOCKS.items() if blocks])
+def test_a_guide_runs_as_it_stands(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gdviz.serve.voila", lambda port, browser: 0)
+    session = {}
+    for language, text, promised in BLOCKS[name]:
+        if text.startswith("gdviz serve"):  # it would go on until somebody stops it
+            done = CliRunner().invoke(main, text.split()[1:])
+            assert done.exit_code == 0, done.output
+            continue
+        if language == "sh":
+            printed = shell(text)
+        else:
+            exec(compile(text, name, "exec"), session)
+            printed = capsys.readouterr().out
+        if promised:
+            assert [line.rstrip() for line in printed.splitlines()] == promised.splitlines()
+
+
+def test_there_is_something_to_type():
+    typed = {name: len(blocks) for name, blocks in BLOCKS.items() if blocks}
+    assert set(typed) >= {"lecturers", "researchers"}
+    assert sum(typed.values()) >= 15
+    assert len(LINKS) >= 7
+
+
+@pytest.mark.parametrize(("page", "address"), LINKS)
+def test_a_link_says_what_it_should_and_nothing_more(page, address):
+    shown, ignored = link.read(address)
+    assert not ignored
+    assert shown.address == address
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    """The runs behind the links of the lesson, in their order."""
+    experiments = [link.read(address)[0].experiment for address in LESSON]
+    return [(experiment, experiment.simulate()) for experiment in experiments]
+
+
+def told(*sentences):
+    """Assert that the lesson says this, wherever its lines break."""
+    text = " ".join(PAGES["lecturers"].split())
+    for sentence in sentences:
+        assert sentence in text
+
+
+def test_the_lesson_tells_the_race(lesson):
+    modest, past, ask, why = (result for _, result in lesson[:4])
+    small, large = modest.first[0]
+    told(
+        f"after {large} steps, γ = 1 after {small}",
+        f"2/L = {modest.facts.limit:.1f}",
+        f"separates after {past.first[0, 2]} steps",
+        f"up to {past.loss[1:, 2].max():.1f}",
+        "the losses are {:.2f}, {:.2f} and {:.2f}".format(*past.loss[5]),
+    )
+    assert past.first[0].argmax() == 1  # and γ = 1 is not there yet
+    assert past.first[0, 0] == -1
+    first, second = type(lesson[2][0]).predictions[:2]
+    result = first.settings.simulate()
+    assert first.settings == second.settings == lesson[3][0]
+    assert (first.observed(result), second.observed(result)) == ("Fewer steps", "Higher")
+    told(
+        f"It needs {why.first[0, -1]} steps",
+        f"needs {why.perceptron_first[0, 0]} steps too",
+        "after five of them: {1:.0f}, where γ = 100 had {0:.2f}".format(*why.loss[5, -2:]),
+    )
+    assert ask.first[0].tolist() == past.first[0].tolist()
+    assert why.cosine[0] == pytest.approx(1, abs=1e-12)
+
+
+def test_the_lesson_tells_the_curve_and_its_price(lesson):
+    (experiment, result), guess, question = lesson[4], *type(lesson[4][0]).predictions
+    assert question.settings == experiment
+    plain, at = result.methods["gd"], [0, 5, 10, -1]
+    assert result.step_sizes[at] == pytest.approx([0.1, 1, 10, 1e4])
+    told("from {} to {} to {} steps, and then stays at {}".format(*plain.first[0, at]))
+    lucky = plain.first[0].argmin()
+    assert plain.first[0, lucky] < plain.stay[0, lucky]
+    assert result.step_sizes[lucky] == pytest.approx(result.facts.limit, rel=0.5)
+    digits = guess.settings.simulate()
+    told("from {:.0f} to {:.0f} to {:.0f}, then stays at {:.0f}".format(*guess.observed(digits)))
+    margins = plain.margin_end[0, [5, 15, -1]] / result.facts.margin[0]
+    assert result.step_sizes[15] == pytest.approx(100)
+    told("{:.2f} of the largest one for γ = 1, {:.2f} for 100 and {:.2f} for 10⁴".format(*margins))
+    assert question.observed(result) == "γ = 100"
+
+
+def test_the_lesson_tells_the_lonely_point(lesson):
+    experiment, few = lesson[5]
+    (question,) = type(experiment).predictions
+    many = question.settings.simulate()
+    assert (few.numbers[-1], many.numbers[-1]) == (100, 1000)
+    told(
+        f"which takes {few.first[-1, -1]} steps",
+        f"It takes {many.first[-1, -1]} steps",
+        f"needs {many.normalised_first[-1, 0]}.",
+    )
+
+
+def test_the_homework_has_the_answers_that_the_guide_gives(lesson):
+    experiment, result = lesson[6]
+    (failing,) = (f for f in experiment.judge(result) if f.verdict is Verdict.FAILS)
+    assert result.first[0].argmin() == 2
+    assert result.loss.max(0).argmax() == 3
+    larger = replace(experiment, step_sizes=(*experiment.step_sizes[:3], 1e6))
+    mended = larger.judge(larger.simulate())[0]
+    assert (failing.claim.name, mended.verdict) == ("C1", Verdict.HOLDS)
+    told(
+        f"after {result.first[0, 2]} steps",
+        f"the highest loss, {result.loss.max():.1f}",
+        f"the smallest cosine is {failing.measured:.4f}",
+        f"it is {mended.measured:.4f}",
+        *link.read(LESSON[6])[0].task.splitlines(),
+    )
