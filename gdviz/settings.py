@@ -130,7 +130,7 @@ class Setting:
         """
         try:
             value = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, or more of it than Python reads
             if self.shape == 0:
                 return text.strip()
             if self.shape == 2:

@@ -82,6 +82,7 @@ def test_a_bare_name_is_the_default():
     [
         ("steps=nan", "steps"),
         ("steps=1e9", "[1, 5000]; got 1000000000.0"),
+        ("steps=" + 5000 * "9", "steps"),
         ("step_sizes=1,,0", "[0.001, 1e+08]"),
         ("step_sizes=NaN", "got [nan]"),
         ("points=1,2", "rows of 3 values"),

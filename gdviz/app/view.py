@@ -9,8 +9,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
-import numpy as np
-from matplotlib.figure import Figure
 
 from gdviz import plots, scene
 from gdviz.app import guess, text
@@ -20,7 +18,6 @@ from gdviz.app.question import Question, Said
 from gdviz.app.runner import Job
 from gdviz.app.stage import Stage
 from gdviz.claims import Finding
-from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction
 from gdviz.link import Link
 from gdviz.settings import SettingError, declared
@@ -176,9 +173,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         seconds = time.perf_counter() - start
         findings = settings.judge(result)
         with plots.DRAWING:
-            drawn = _scene(settings, result, page.sketches.take(), guesses, self._asked.hide)
-        if step is not None:
-            drawn["asked"] = int(np.abs(np.array(drawn["steps"]) - step).argmin())
+            drawn = _scene(settings, result, page.sketches.take(), guesses, self._asked.hide, step)
         return Outcome(settings, result, findings, drawn, seconds, remembered)
 
     def _done(self, outcome: Outcome | SettingError) -> None:
@@ -202,7 +197,8 @@ class View(widgets.VBox):  # type: ignore[misc]
 
     def _refused(self, why: str) -> None:
         self.question.withdraw()
-        if self.outcome is None:  # a link asks for too much: there is no last good picture
+        if self.outcome is None and self.settings != self.kind():
+            # a link asks for too much, and there is no last good picture
             self._page.tell([why])
             self.apply(self.kind())
         else:
@@ -307,23 +303,28 @@ def _scene(
     sketch: Sketch,
     guesses: tuple[Guess, ...],
     hidden: tuple[str, ...],
+    step: int | None,
 ) -> dict[str, Any]:
-    """The scene of a result; what the stage cannot draw comes as a picture, which takes longer."""
+    """The scene of a result, perhaps at a step of its film that somebody has asked for.
 
-    def drawn(on: Sketch | None) -> tuple[Figure, Film | None]:
+    What the stage cannot draw comes as a picture, which takes longer.
+    """
+
+    def read(on: Sketch | None, strict: bool) -> dict[str, Any]:
         figure, film = experiment.figure(result, on)
         for one in guesses:
             guess.overlay(figure, one)
         if film is not None and hidden:
             kept = {dots: one for dots, one in film.handles.items() if one.setting not in hidden}
             film = replace(film, handles=kept)
-        return figure, film
+        asked = {} if film is None or step is None else {"asked": film.nearest(step)}
+        return scene.read(figure, film, strict) | asked
 
     try:
-        return scene.read(*drawn(sketch), strict=True)
+        return read(sketch, strict=True)
     except scene.UnknownArtist as unknown:
         logging.getLogger(__name__).warning("drawn as a picture: %s", unknown)
-        return scene.read(*drawn(None))
+        return read(None, strict=False)
 
 
 def _duration(seconds: float) -> str:
