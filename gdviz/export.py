@@ -59,6 +59,13 @@ MOST_FRAMES, SECONDS, SLOWEST = 120, 8, 4
 MOVIE_DPI = 80
 
 
+NO_LOOK = {
+    "axes.prop_cycle", "patch.facecolor", "agg.path.chunksize", "path.simplify",
+    "path.simplify_threshold",
+}  # fmt: skip
+"""What a style may set without a change to be seen."""
+
+
 class ExportError(ValueError):
     """A file that cannot be made; says what was asked for, and what there is."""
 
@@ -66,9 +73,11 @@ class ExportError(ValueError):
 def styles() -> list[str]:
     """Names of the styles of a picture: our own, and matplotlib's that have a light ground.
 
-    The marks of a figure are drawn in ink, which a dark ground would swallow.
+    The marks of a figure are drawn in ink, which a dark ground would swallow; and they have the
+    colours of their meaning, so that a style which sets no more than a palette changes nothing.
     """
-    return ["gdviz", *(name for name in sorted(library) if name[0] != "_" and _is_light(name))]
+    looks = (name for name in sorted(library) if name[0] != "_" and set(library[name]) - NO_LOOK)
+    return ["gdviz", *filter(_is_light, looks)]
 
 
 def _is_light(name: str) -> bool:
