@@ -184,6 +184,11 @@ class Lab:
     minutes: int = 0
     audience: str = ""
 
+    @property
+    def default(self) -> Experiment[Any]:
+        """What a page opens with: the first experiment and its default settings."""
+        return next(iter(self.experiments.values()))()
+
 
 def find(name: str) -> Lab:
     """Return the lab called `name`.

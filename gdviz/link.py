@@ -108,13 +108,12 @@ def read(address: str) -> tuple[Link, list[str]]:
 
 def read_query(lab: Lab, query: str) -> tuple[Link, list[str]]:
     """Read the query of a link to `lab`; return the link, and a line for each thing left out."""
-    default = next(iter(lab.experiments.values()))
     if len(query) > LONGEST:
         told = f"This link has {len(query)} characters; {LONGEST} are the most."
-        return Link(lab, default()), [told]
+        return Link(lab, lab.default), [told]
     ignored: list[str] = []
     pairs = dict(parse_qsl(query, keep_blank_values=True))
-    kind = _kind(lab, pairs.pop("experiment", None), ignored) or default
+    kind = _kind(lab, pairs.pop("experiment", None), ignored) or type(lab.default)
     version = _integer(pairs.pop("v", None), "v", ignored)
     page = {key: pairs.pop(key) for key in RESERVED if key in pairs}
     experiment = _settings(kind, pairs, VERSION if version is None else version, ignored)

@@ -15,14 +15,14 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Transform
 
-from gdviz.plots import STYLE
+from gdviz.plots import DRAWING, STYLE
 
 
 class Sketch(Figure):
     """A figure for `gdviz.scene.read` alone; `spare` are axes that it may still place."""
 
     def __init__(self, axes: int = 0) -> None:
-        with mpl.rc_context(STYLE):
+        with DRAWING, mpl.rc_context(STYLE):
             super().__init__()
             self.spare = [_Axes(self, (0.0, 0.0, 1.0, 1.0)) for _ in range(axes)]
 

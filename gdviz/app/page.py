@@ -62,7 +62,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
 
     def __init__(self, lab: Lab, device: str = "cpu", link: Link | None = None) -> None:
         self.lab, self.device = lab, device
-        self.link = link or Link(lab, next(iter(lab.experiments.values()))())
+        self.link = link or Link(lab, lab.default)
         self.sketches = Sketchbook()
         self.runner = Runner(prepare=_prepare, rest=self.sketches.prepare)
         self.memory = Memory()

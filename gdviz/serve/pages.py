@@ -72,12 +72,7 @@ def cover(lab: Lab, base_url: str, query: str = "") -> str:
     leaves ``<main>`` open for the notebook to follow.
     """
     asked, _ = link.read_query(lab, query)
-    default = next(iter(lab.experiments.values()))()
-    plain = (
-        asked.step is None
-        and type(asked.experiment) is type(default)
-        and asked.experiment == default
-    )
+    plain = asked.step is None and asked.experiment == lab.default
     return _render(
         "cover.html.j2",
         lab=lab,
