@@ -125,7 +125,7 @@ def picture(
         look = {**look, **PAGE_STYLE}
         inches = (PAGE_WIDTH, PAGE_HEIGHT * PAGE_WIDTH * inches[1] / inches[0])
     file = BytesIO()
-    with plots.DRAWING, mpl.rc_context(look):
+    with plots.drawing(look):
         figure, film = experiment.figure(result, style=look, inches=inches)
         if film is not None and step is not None:
             film.show(film.nearest(step))
@@ -171,7 +171,7 @@ def _shoot(figure: Figure, film: Film, frames: Iterable[int]) -> Iterator[NDArra
     """
     canvas: Any = FigureCanvasAgg(figure)
     marks = [*(mark for axes in figure.axes for mark in _marks(axes)), *figure.texts]
-    with plots.DRAWING, mpl.rc_context(plots.STYLE):
+    with plots.drawing():
         _settle(figure, film)
         for mark in marks:
             mark.set_animated(True)
@@ -179,7 +179,7 @@ def _shoot(figure: Figure, film: Film, frames: Iterable[int]) -> Iterator[NDArra
     background = canvas.copy_from_bbox(figure.bbox)
     for frame in frames:
         film.show(frame)
-        with plots.DRAWING, mpl.rc_context(plots.STYLE):
+        with plots.drawing():
             canvas.restore_region(background)
             for mark in marks:
                 figure.draw_artist(mark)

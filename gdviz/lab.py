@@ -142,12 +142,10 @@ class Experiment(Settings, ABC, Generic[R]):
         On an empty `sketch` it is quicker, and good for nothing but `gdviz.scene.read`. Style
         (matplotlib's settings) and inches are the project's and the experiment's, unless told.
         """
-        import matplotlib
-
         from gdviz import plots
 
         style, inches = style or plots.STYLE, inches or self.inches
-        with plots.DRAWING, matplotlib.rc_context(style):
+        with plots.drawing(style):
             figure = sketch or plots.new_figure(*inches, style)
             figure.set_size_inches(*inches)
             film = self.draw(result, figure)

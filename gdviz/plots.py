@@ -5,6 +5,8 @@ can answer with its own light or dark partner (`app/theme.css`, the same names).
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -88,17 +90,24 @@ STYLE: Any = {
 }
 
 
+@contextmanager
+def drawing(style: Any = STYLE) -> Iterator[None]:
+    """Fill or save figures in a style, while nobody else does."""
+    with DRAWING, mpl.rc_context(style):
+        yield
+
+
 class StyledFigure(Figure):
     """A figure that keeps its style, since matplotlib makes some of its ticks while it draws."""
 
     def __init__(self, width: float, height: float, style: Any) -> None:
-        with mpl.rc_context(style):
+        with drawing(style):
             super().__init__(figsize=(width, height), layout="constrained")
         self.style = style
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw in the figure's own style."""
-        with DRAWING, mpl.rc_context(self.style):
+        with drawing(self.style):
             super().draw(renderer)
 
 
@@ -106,7 +115,7 @@ def new_figure(width: float, height: float, style: Any = STYLE) -> Figure:
     """An empty figure of `width` by `height` inches, held by nobody else.
 
     matplotlib asks its style sheet whenever an artist is made, so fill the figure inside
-    ``matplotlib.rc_context(style)`` too.
+    `drawing(style)` too.
     """
     return StyledFigure(width, height, style)
 

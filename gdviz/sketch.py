@@ -6,7 +6,6 @@ artists for ticks, clips without arithmetic, and most of its axes were made whil
 
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
@@ -15,14 +14,14 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Transform
 
-from gdviz.plots import DRAWING, STYLE
+from gdviz.plots import drawing
 
 
 class Sketch(Figure):
     """A figure for `gdviz.scene.read` alone; `spare` are axes that it may still place."""
 
     def __init__(self, axes: int = 0) -> None:
-        with DRAWING, mpl.rc_context(STYLE):
+        with drawing():
             super().__init__()
             self.spare = [_Axes(self, (0.0, 0.0, 1.0, 1.0)) for _ in range(axes)]
 

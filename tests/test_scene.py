@@ -335,7 +335,7 @@ def test_a_typical_figure_is_small():
     figure = plots.new_figure(10, 6)
     x = np.arange(300.0)
     moves = {}
-    with mpl.rc_context(plots.STYLE):
+    with plots.drawing():
         for panel, axes in enumerate(figure.subplots(2, 3).flat[:5]):
             for line in range(4):
                 (curve,) = axes.plot(x, np.cos(x * (line + 1) / (panel + 20)), label=str(line))

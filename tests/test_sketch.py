@@ -1,6 +1,5 @@
 """Sketches: quick to fill, and read like any figure (`tests/labs` holds every preset to that)."""
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from gdviz.sketch import Sketch, Sketchbook
 
 @pytest.fixture(autouse=True)
 def style():
-    with mpl.rc_context(plots.STYLE):
+    with plots.drawing():
         yield
 
 

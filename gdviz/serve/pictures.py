@@ -66,7 +66,7 @@ def draw(experiment: Experiment[Any]) -> str:
     """Run an experiment and return its figure as an SVG element in the page's colours."""
     result = experiment.simulate()
     plain = StringIO()
-    with mpl.rc_context(plots.STYLE | {"svg.hashsalt": type(experiment).__name__}):
+    with plots.drawing(plots.STYLE | {"svg.hashsalt": type(experiment).__name__}):
         figure, _ = experiment.figure(result)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(plain, format="svg", transparent=True, metadata=nothing)

@@ -110,7 +110,7 @@ class Page:
 
 def picture(shift=0.0, steps=(0, 10, 20), limits=(-1, 1)):
     """Two panels: a moving dot and a draggable one; a revealed line on a log scale and bars."""
-    with mpl.rc_context(plots.STYLE):
+    with plots.drawing():
         figure = plots.new_figure(8, 3)
         plane, loss = figure.subplots(1, 2)
         dot = plane.scatter([0], [0], s=100, color=plots.BAD)
