@@ -128,15 +128,15 @@ def visits(order: str, n: int, steps: int, seeds: Sequence[int]) -> NDArray[np.i
     """The samples that each step visits, (steps, seeds, b), in one of `ORDERS`."""
     if order == "full batch":
         return np.broadcast_to(np.arange(n), (steps, len(seeds), n))
-    epochs = np.tile(np.arange(n), (-(-steps // n), 1))
+    passes = np.tile(np.arange(n), (-(-steps // n), 1))
     turns = []
     for seed in seeds:
         rng = np.random.default_rng((seed, 3))
         if order == "stochastic":
-            epochs = rng.integers(n, size=epochs.shape)
-        elif order == "reshuffled":
-            epochs = rng.permuted(epochs, axis=1)
-        turns.append(epochs.ravel()[:steps])
+            turns.append(rng.integers(n, size=steps))
+        else:
+            epochs = rng.permuted(passes, axis=1) if order == "reshuffled" else passes
+            turns.append(epochs.ravel()[:steps])
     return np.stack(turns, 1)[..., None]
 
 
@@ -150,7 +150,7 @@ def response(w: Tensor, x: Tensor) -> Tensor:
 
 
 def output(w: Tensor, X: Tensor) -> Tensor:
-    """F of samples X (K, n, P, d), (…, K, C, n), of weights (…, K, C, 2m, d)."""
+    """The output f on samples X (K, n, P, d), (…, K, C, n), of weights (…, K, C, 2m, d)."""
     each = response(w, X.flatten(1, 2))
     return each.view(*each.shape[:-1], *X.shape[1:3]).sum(-1)
 
@@ -169,20 +169,21 @@ def sgd(data: Patches, c: Tensor, turns: NDArray[np.int64], seen: Tensor) -> Upd
 
     `c` is (C,). ``seen[t]`` (K, C) receives f of the first of them, before the step.
     """
-    which = torch.arange(len(data.y), device=data.y.device)[:, None]
     samples = torch.from_numpy(np.ascontiguousarray(turns)).to(data.y.device)
-    share = c[:, None, None] / samples.shape[-1]
+    which = torch.arange(len(data.y), device=data.y.device)[:, None]
+    labels = data.y[which, samples][:, :, None]  # (T, K, 1, b)
+    batch, patches_each = samples.shape[-1], data.X.shape[-2]
+    share = c[:, None] / batch
 
     def update(w: Tensor, t: int) -> None:
-        x, y = data.X[which, samples[t]], data.y[which, samples[t]]
-        sets, batch, patches_each, _ = x.shape
-        x, neurons, j = x.flatten(1, 2), w.flatten(1, 2), _signs(w)
-        z = torch.bmm(neurons, x.mT).clamp_(min=0).view(*w.shape[:3], -1)  # (K, C, 2m, b P)
-        f = (j @ z.square()).view(sets, -1, batch, patches_each).sum(-1) / (len(j) // 2)
+        x, neurons, j = data.X[which, samples[t]].flatten(1, 2), w.flatten(1, 2), _signs(w)
+        z = torch.bmm(neurons, x.mT).clamp_(min=0).view(*w.shape[:3], batch, patches_each)
+        f = (j @ z.square().flatten(3)).view(*w.shape[:2], batch, patches_each).sum(-1)
+        f /= len(j) // 2
         seen[t] = f[..., 0]
-        pull = (share * (y[:, None] - f)[..., None]).expand(-1, -1, -1, patches_each)
-        z *= j[:, None] * pull.reshape(sets, -1, 1, batch * patches_each)
-        neurons.baddbmm_(z.flatten(1, 2), x)
+        pull = (labels[t] - f).mul_(share)
+        z *= (j[:, None] * pull[:, :, None])[..., None]
+        neurons.baddbmm_(z.view(len(x), -1, x.shape[1]), x)
 
     return update
 
