@@ -199,15 +199,16 @@ def _signs(w: Tensor) -> Tensor:
     return _halves(w.shape[-2], w.dtype, w.device)
 
 
-def accuracy(w: Tensor, features: Sequence[Tensor], xi: Tensor) -> Tensor:
-    """Share of samples on the right side, (…, K, C): patches y·feature (K, d) each, and noise.
+def accuracy(w: Tensor, kinds: Sequence[Sequence[Tensor]], xi: Tensor) -> list[Tensor]:
+    """Share of samples on the right side, (…, K, C) for each kind of samples.
 
-    The noise patches xi (K, n, d) go half to label +1 and half to -1.
+    A kind is the features (K, d) that it has, each in a patch y·feature beside one of noise. The
+    noise patches xi (K, n, d) go half to label +1 and half to -1.
     """
-    right = []
+    right: list[Tensor] = [w.new_zeros(()) for _ in kinds]
     for label, noise in zip((1, -1), xi.chunk(2, 1), strict=True):
-        f = response(w, noise)
-        for feature in features:
-            f = f + response(w, label * feature[:, None])
-        right.append((label * f > 0).to(w.dtype))
-    return torch.cat(right, -1).mean(-1)
+        alone = response(w, noise)
+        for i, features in enumerate(kinds):
+            f = alone + sum(response(w, label * feature[:, None]) for feature in features)
+            right[i] = right[i] + (label * f > 0).sum(-1)
+    return [count / xi.shape[1] for count in right]

@@ -1,6 +1,6 @@
 """A sweep over the step size: what it learns on either side of the edge of stability."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from gdviz.labs.benign_oscillation.runs import (
     Runs,
     frames,
     run,
+    seeds,
     span,
     step_size,
 )  # fmt: skip
@@ -45,6 +46,7 @@ class Edge(OnPatches[Runs]):
     smallest: float = step_size(0.1, "c₁", "smallest step size")
     largest: float = step_size(1.4, "c₂", "largest step size")
     runs: int = setting(14, symbol="C", meaning="number of step sizes", low=2, high=40)
+    seeds: int = seeds(4)
 
     title = "Across the edge"
     question = "At which step size does the network begin to see the weak feature?"
@@ -89,13 +91,13 @@ class Edge(OnPatches[Runs]):
             )
 
     @property
-    def swept(self) -> Array:
+    def swept(self) -> Sequence[float]:
         """The step sizes."""
-        return np.linspace(self.smallest, self.largest, self.runs)
+        return [*map(float, np.linspace(self.smallest, self.largest, self.runs))]
 
     def simulate(self, watch: Watch = unwatched, device: str = "cpu") -> Runs:
         """Run all step sizes on all sets."""
-        return run(self, self.swept, self.steps, frames(self.steps, 40), watch, device)
+        return run(self, self.swept, self.steps, frames(self.steps, 30), watch, device)
 
     def judge(self, result: Runs) -> list[Finding]:
         """Judge the claims over the seeds."""
@@ -169,8 +171,8 @@ class Edge(OnPatches[Runs]):
         passing = _passing(c, np.nan_to_num(test))
         where = f"passes 80 % at c = {passing:.2f}" if np.isfinite(passing) else "never passes 80 %"
         return (
-            f"{len(c)} step sizes from {panels.name(c[0])} to {c[-1]:.3g}, {self.steps} steps, mean "
-            f"of {self.seeds} runs: accuracy on inputs with the weak feature alone is "
+            f"{len(c)} step sizes from {panels.name(c[0])} to {c[-1]:.3g}, {self.steps} steps, "
+            f"mean of {self.seeds} runs: accuracy on inputs with the weak feature alone is "
             f"{100 * np.nan_to_num(test[0]):.0f} % at the smallest and {where}; the edge of "
             f"stability is at c = {self.edge:.3g}."
         )
@@ -224,7 +226,7 @@ _FATES = ("All of them diverge", "Some of them diverge", "None of them diverges"
 Edge.presets = {
     "Sweep the edge": Preset(
         Edge(),
-        "From c = 1 on the accuracy rises from 60 % to 100 % within a tenth, and B follows 1 − 1/c.",
+        "From c = 1 on the accuracy rises from 60 % to 100 %, and B follows 1 − 1/c.",
         holds("D1 D1′ D2 D3 D5 D5′ D6 D6′ D7 D8"),
     ),
     "In a fixed order": Preset(
@@ -259,6 +261,6 @@ Edge.predictions = (
         _FATES,
         Edge.presets["Until they diverge"].settings,
         _fate,
-        "The largest step that one run survives is another's last: past the edge, size is a gamble.",
+        "The largest step that one run survives is another's last.",
     ),
 )

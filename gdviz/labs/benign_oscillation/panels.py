@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from gdviz import plots
-from gdviz.film import Move, Reveal
+from gdviz.film import Move
 from gdviz.labs.benign_oscillation.runs import Array, OnPatches, Runs, Steps, span
 from gdviz.problems import oscillation
 
@@ -17,24 +17,27 @@ Moves = dict[Artist, Move]
 
 
 def over_time(axes: Axes, shown: Steps, values: Array, names: Sequence[str], moves: Moves) -> None:
-    """Curves over the steps, revealed up to the present one; values (F, C), or (F, K, C).
-
-    Of K sets the mean is drawn, and a band from the smallest to the largest.
-    """
-    axes.set(xlabel="step t", xlim=(0, shown[-1]))
-    middle = values
-    if values.ndim == 3:
-        middle, low, high = span(values)
-        for i in range(len(names)):
-            if values.shape[1] > 1:
-                axes.fill_between(
-                    shown, low[:, i], high[:, i], color=plots.PALETTE[i], alpha=0.15, lw=0
-                )
+    """Curves over the steps with a cursor at the present one; values as `curve` takes them."""
     for i, name in enumerate(names):
-        (line,) = axes.plot(shown, middle[:, i], label=name, **plots.line(i))
-        moves[line] = Reveal(range(1, len(shown) + 1))
-    cursor = axes.axvline(shown[-1], color=plots.MUTED, lw=1)
-    moves[cursor] = np.stack(
+        curve(axes, shown, values[..., i], name, i)
+    cursor(axes, shown, moves)
+
+
+def curve(axes: Axes, x: ArrayLike, values: Array, name: str, i: int) -> None:
+    """Series `i`, (F,); or the mean of K, (F, K), with a band from the smallest to the largest."""
+    if values.ndim == 2:
+        middle, low, high = span(values)
+        if values.shape[1] > 1:
+            axes.fill_between(x, low, high, color=plots.PALETTE[i], alpha=0.15, lw=0)
+        values = middle
+    axes.plot(x, values, label=name, **plots.line(i))
+
+
+def cursor(axes: Axes, shown: Steps, moves: Moves) -> None:
+    """A line at the present step, on an axis of steps."""
+    axes.set(xlabel="step t", xlim=(0, shown[-1]))
+    line = axes.axvline(shown[-1], color=plots.MUTED, lw=1)
+    moves[line] = np.stack(
         [np.repeat(shown[:, None], 2, 1), np.tile([0.0, 1.0], (len(shown), 1))], -1
     )
 
@@ -99,4 +102,4 @@ def mean_over_time(error: Array) -> Array:
 
     Runs that have diverged do not count; NaN if there is no other.
     """
-    return np.asarray(span(np.nanmean(error, 0)[None])[0][0]) if len(error) else error.sum((0, 1))
+    return span(span(error, 0)[0], 0)[0]

@@ -47,6 +47,14 @@ def step_size(default: float, symbol: str, meaning: str) -> Any:
     )
 
 
+def seeds(default: int) -> Any:
+    """The setting of how many sets there are."""
+    return setting(
+        default, symbol="S", meaning="runs with other noise, weights and order; the first is shown",
+        low=1, high=MOST_SEEDS,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class OnPatches(Experiment[R], Generic[R]):
     """An experiment on samples with a strong and a weak feature, drawn once a seed."""
@@ -69,10 +77,7 @@ class OnPatches(Experiment[R], Generic[R]):
     scale: float = setting(
         0.02, symbol="σ₀", meaning="scale of the first weights", low=0.005, high=0.1, scale="log"
     )
-    seeds: int = setting(
-        8, symbol="S", meaning="runs with other noise, weights and order; the first is shown",
-        low=1, high=MOST_SEEDS,
-    )  # fmt: skip
+    seeds: int = seeds(8)
     seed: int = setting(0, symbol="seed", meaning="seed of the first of them", low=0, high=9999)
 
     def check(self) -> None:
@@ -217,11 +222,12 @@ def run(
 
     def probe(w: "Tensor") -> Mapping[str, "Tensor"]:
         margin = patches.output(w, data.X) * data.y[:, None]
+        weak_test, test = patches.accuracy(w, [[data.v], [data.u, data.v]], xi)
         return {
             "strong": patches.strength(w, data.u),
             "weak": patches.strength(w, data.v),
-            "weak_test": patches.accuracy(w, [data.v], xi),
-            "test": patches.accuracy(w, [data.u, data.v], xi),
+            "weak_test": weak_test,
+            "test": test,
             "train": (margin > 0).to(w.dtype).mean(-1),
             "loss": (margin - 1).square().mean(-1) / 2,
         }
@@ -256,8 +262,8 @@ def frames(steps: int, most: int = 100) -> Steps:
     return np.unique(np.linspace(0, steps, most + 1).round().astype(int))
 
 
-def span(values: Array) -> tuple[Array, Array, Array]:
-    """Mean, smallest and largest over the sets, the first axis but one of (…, K, C)."""
+def span(values: Array, axis: int = 1) -> tuple[Array, Array, Array]:
+    """Mean, smallest and largest along an axis, that of the sets of (F, K, …) unless told."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of step sizes that have all diverged
-        return np.nanmean(values, -2), np.nanmin(values, -2), np.nanmax(values, -2)
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all runs have diverged
+        return np.nanmean(values, axis), np.nanmin(values, axis), np.nanmax(values, axis)
