@@ -14,7 +14,7 @@ from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.benign_oscillation import panels
 from gdviz.labs.benign_oscillation.claims import holds
-from gdviz.labs.benign_oscillation.runs import Array, Steps, frames, step_size
+from gdviz.labs.benign_oscillation.runs import BOUND, Array, Steps, frames, step_size
 from gdviz.problems import oscillation
 from gdviz.problems.oscillation import DIVERGENCE, DOUBLING, EDGE, SIGN_SAFE
 from gdviz.settings import setting
@@ -102,8 +102,8 @@ TAIL = 12
 class DatumResult:
     """A map with step size c, and what all step sizes of `GRID` (G,) lead to.
 
-    `strong` and `weak` (k + 1,) are A and B after 0 to k visits. `attractor` (CYCLE, G) is f at
-    B = 0, `growth` (G,) that of log B a visit while B is small, `overshoot` (G,) the largest f
+    `strong` and `weak` (k + 1,) are A and B after 0 to k visits, NaN once f is past 10⁶.
+    `attractor` (CYCLE, G) is f at B = 0, `growth` (G,) that of log B a visit while B is small, `overshoot` (G,) the largest f
     after one visit from anywhere, `degree_one` (G,) the final weak feature of a network of
     degree 1.
     """
@@ -130,7 +130,7 @@ class Datum(Experiment[DatumResult]):
         primary=True,
     )  # fmt: skip
     strong: float = setting(
-        2e-4, symbol="A₀", meaning="strong feature at the start", low=1e-6, high=1, scale="log"
+        0.5, symbol="A₀", meaning="strong feature at the start", low=1e-6, high=1, scale="log"
     )
     weak: float = setting(
         1e-5, symbol="B₀", meaning="weak feature at the start", low=1e-9, high=0.1, scale="log"
@@ -171,6 +171,7 @@ class Datum(Experiment[DatumResult]):
         """Iterate the map, for the one step size and for all of the diagram."""
         watch(0)
         A, B = oscillation.scalar_map(self.c, self.strong, self.weak, self.ratio, self.visits)
+        A, B = (np.where(A + B < BOUND, x, np.nan) for x in (A, B))
         watch(0.2)
         settled, _ = oscillation.scalar_map(GRID, 0.5, 0, self.ratio, SETTLING + CYCLE)
         watch(0.6)
@@ -192,16 +193,20 @@ class Datum(Experiment[DatumResult]):
         period = np.abs(result.attractor[2:] - result.attractor[:-2]).max(0)
         more = GRID[(GRID > EDGE) & ~(period <= 1e-6)]
         mean = (1 - result.attractor).mean(0)
-        end, rate = oscillation.plateau(self.c), oscillation.weak_rate(self.c, self.ratio)
-        half = oscillation.half_time(self.weak, self.c, self.ratio)
+        growth = oscillation.weak_rate(GRID[cycle], self.ratio)
+        end, half = (
+            float(oscillation.plateau(self.c)),
+            float(oscillation.half_time(self.weak, self.c, self.ratio)),
+        )
+        rest = 4 / max(float(oscillation.weak_rate(self.c, self.ratio)), 1e-12)
         reached = np.flatnonzero(result.weak >= end / 2)
-        logistic = EDGE < self.c <= DOUBLING and self.visits >= 1.2 * half
-        settled = EDGE < self.c <= 1.3 and self.visits >= half + 4 / max(float(rate), 1e-12)
+        logistic = 1.02 <= self.c <= DOUBLING and self.strong >= 0.1 and self.visits >= 1.2 * half
+        settled = 1.02 <= self.c <= 1.3 and self.visits >= half + rest
         return [
             M1.judge(1e-6, np.abs(values - theory)[:, cycle].max()),
             M2.judge(DOUBLING, more.min()),
             M3.judge(1, (result.overshoot / oscillation.overshoot(GRID)).max()),
-            M4.judge(1, (result.growth / oscillation.weak_rate(GRID, self.ratio))[cycle]),
+            M4.judge(1, result.growth[cycle] / growth),
             M5.judge(1, mean[cycle] / oscillation.mean_residual(GRID[cycle])),
             D7_MAP.judge(0, result.weak[-1] - end, settled),
             D8_MAP.judge(1, reached[0] / half if len(reached) else np.nan, logistic),
@@ -213,7 +218,9 @@ class Datum(Experiment[DatumResult]):
         moves: panels.Moves = {}
         shown = frames(self.visits)
         grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
-        diagram, cobweb, weak, growth = (figure.add_subplot(place) for place in grid)
+        diagram, cobweb, weak, growth = (
+            figure.add_subplot(grid[i, j]) for i in (0, 1) for j in (0, 1)
+        )
         self._draw_diagram(diagram, result)
         self._draw_cobweb(cobweb, result, shown, moves)
         weak.set(title="Weak feature", ylabel="B", yscale="log")
@@ -300,13 +307,18 @@ class Datum(Experiment[DatumResult]):
             else f"moves between {f.min():.2f} and {f.max():.2f}"
         )  # fmt: skip
         return (
-            f"One sample, visited {self.visits} times with {panels.name(self.c)}: the output {what}; "
-            f"the weak feature goes from {self.weak:.2g} to {result.weak[-1]:.3g}, theory says "
-            f"{float(oscillation.plateau(self.c)):.3g}."
+            f"One sample, visited {self.visits} times with {panels.name(self.c)}: the output "
+            f"{what}. The weak feature starts at {self.weak:.2g}"
+            + (
+                f" and ends at {end:.3g}, theory says {float(oscillation.plateau(self.c)):.3g}."
+                if np.isfinite(end := result.weak[-1])
+                else "."
+            )
         )
 
     def _diverged(self, result: DatumResult) -> int:
-        lost = ~(result.strong + result.weak < 1e6)
+        """The first visit that leads to an output past 10⁶, or -1."""
+        lost = np.isnan(result.strong)
         return int(lost.argmax()) if lost.any() else -1
 
     def series(self, result: DatumResult) -> dict[str, Any]:

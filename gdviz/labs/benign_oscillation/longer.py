@@ -257,8 +257,8 @@ Longer.presets = {
     ),
     "Large, then small": Preset(
         Longer(small=0.2, large=1.3, longer=1, seeds=8),
-        "At step 2400 the step size drops from 1.3 to 0.2: the loss falls by a factor of a hundred, "
-        "the accuracy on weak-only inputs does not fall at all.",
+        "At step 2400 the step size drops from 1.3 to 0.2: the loss falls by a factor of a "
+        "hundred, the accuracy on weak-only inputs does not fall at all.",
         holds("D13 D13′"),
     ),
 }
