@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdviz.claims import Claim, Finding, Verdict
-from gdviz.labs.benign_oscillation.runs import Array, OnPatches, Runs
+from gdviz.labs.benign_oscillation.runs import Array, OnPatches, Runs, span
 from gdviz.problems import oscillation
 
 WINDOW = slice(500, 1500)
@@ -68,6 +68,7 @@ D6_CYCLE = Claim(
     "[M]",
     "largest quotient of that mean and (c − 1)/(2c)",
     "≤",
+    0.05,
 )
 D7 = Claim(
     "D7",
@@ -114,8 +115,9 @@ def judge(settings: OnPatches[Any], runs: Runs) -> dict[Claim, Finding]:
     small, past = sizes <= 0.5, (c >= 1.1) & (c <= 1.35) & finished(settings, runs)
     fitted = runs.train[-1][np.isfinite(runs.train[-1])]
     fits = len(runs.error) >= LONG_ENOUGH and bool(runs.alive.any())
-    long = len(runs.error) >= WINDOW.stop and bool(np.isfinite(error).any())
-    size, mean = (np.nanmean(x, 0) if long else np.zeros(weak.shape) for x in (abs(error), error))
+    alone = settings.order != "full batch"  # where one sample is all that a step hears
+    long = alone and len(runs.error) >= WINDOW.stop and bool(np.isfinite(error).any())
+    size, mean = (span(x, 0)[0] if long else np.zeros(weak.shape) for x in (abs(error), error))
     cycle = (c >= 1.05) & (c <= oscillation.DOUBLING)
     done = cycle & finished(settings, runs) & learnable
     plateau = np.where(c > 1, oscillation.plateau(c), np.nan)

@@ -103,9 +103,9 @@ class DatumResult:
     """A map with step size c, and what all step sizes of `GRID` (G,) lead to.
 
     `strong` and `weak` (k + 1,) are A and B after 0 to k visits, NaN once f is past 10⁶.
-    `attractor` (CYCLE, G) is f at B = 0, `growth` (G,) that of log B a visit while B is small, `overshoot` (G,) the largest f
-    after one visit from anywhere, `degree_one` (G,) the final weak feature of a network of
-    degree 1.
+    `attractor` (CYCLE, G) is f at B = 0, `growth` (G,) that of log B a visit while B is small,
+    `overshoot` (G,) the largest f after one visit from anywhere, `degree_one` (G,) the final weak
+    feature of a network of degree 1.
     """
 
     strong: Array
@@ -251,9 +251,9 @@ class Datum(Experiment[DatumResult]):
         fine = GRID[(GRID >= EDGE) & (GRID <= DOUBLING)]
         for branch, label in zip(oscillation.two_cycle(fine), ("2-cycle", ""), strict=True):
             panels.theory(axes, fine, branch, 1, label)
-        for c, label in ((DOUBLING, "√5 − 1"), (SIGN_SAFE, "no sign flips before")):
+        for c, label in ((DOUBLING, "√5 − 1"), (SIGN_SAFE, "3√3/2 − 1")):
             axes.axvline(c, color=plots.MUTED, ls=(0, (1, 3)), lw=1.2)
-            axes.text(c, 0.06, f" {label}", color=plots.MUTED, fontsize=8)
+            axes.text(c, 2.0, f" {label}", color=plots.MUTED, fontsize=8)
         if GRID[0] <= self.c <= GRID[-1]:
             axes.axvline(self.c, color=plots.PALETTE[0], lw=1.2, label=panels.name(self.c))
         axes.legend(loc="upper left")

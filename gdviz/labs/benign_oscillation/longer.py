@@ -251,8 +251,8 @@ Longer.presets = {
         holds("D4 D4′ D13 D13′"),
     ),
     "Just train longer?": Preset(
-        Longer(small=0.2, large=1.2, longer=6, steps=5000),
-        "Six times as long, 30 000 steps: no change since the first thousand.",
+        Longer(small=0.2, large=1.2, longer=6),
+        "Six times as long, 24 000 steps: no change since the first thousand.",
         holds("D4 D4′"),
     ),
     "Large, then small": Preset(

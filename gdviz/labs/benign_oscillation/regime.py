@@ -174,7 +174,7 @@ class Regime(OnPatches[Runs]):
         weak.set(title="Weak feature", ylabel="B", yscale="log")
         rare = self.along == "weak_only"
         x = self.values if rare else self.signals
-        label = "samples with the weak feature alone, n_w" if rare else "ρ = (n_s/2) ‖v‖²/ς²"
+        label = "samples with the weak feature alone, n_w" if rare else "ρ = (nₛ/2) ‖v‖²/ς²"
         for axes, reading in ((test, result.weak_test), (weak, result.weak.mean(-1))):
             self._against(axes, x, self._by_value(reading, result), moves)
             axes.set_xlabel(label)
