@@ -169,7 +169,7 @@ def sgd(data: Patches, c: Tensor, turns: NDArray[np.int64], seen: Tensor) -> Upd
 
     `c` is (C,). ``seen[t]`` (K, C) receives f of the first of them, before the step.
     """
-    samples = torch.from_numpy(np.ascontiguousarray(turns)).to(data.y.device)
+    samples = torch.from_numpy(turns.copy()).to(data.y.device)
     which = torch.arange(len(data.y), device=data.y.device)[:, None]
     labels = data.y[which, samples][:, :, None]  # (T, K, 1, b)
     batch, patches_each = samples.shape[-1], data.X.shape[-2]

@@ -140,12 +140,12 @@ def judge(settings: OnPatches[Any], runs: Runs) -> dict[Claim, Finding]:
 def regime(settings: OnPatches[Any]) -> tuple[bool, bool]:
     """Whether oscillation can reach the weak feature, and whether small steps cannot.
 
-    ρ > 1.15 and (n_w/2)||v||²/ς² < 0.35, in words: the feature beats the noise where every strong
+    ρ > 1.1 and (n_w/2)||v||²/ς² < 0.35, in words: the feature beats the noise where every strong
     sample pulls at it, and does not where the weak samples alone do.
     """
     alone = settings.weak_only / 2 * (settings.weak_norm / settings.noise_norm) ** 2
     strong = settings.weak_only < settings.n
-    return settings.signal > 1.15 and strong, alone < 0.35 and strong
+    return settings.signal > 1.1 and strong, alone < 0.35 and strong
 
 
 def expected(settings: OnPatches[Any], runs: Runs) -> Array:

@@ -25,8 +25,10 @@ R = TypeVar("R")
 SMALLEST_STEP, LARGEST_STEP = 0.05, 4.0
 """Hard range of c; past `oscillation.DIVERGENCE` only the full batch may go."""
 MOST_SEEDS = 20
-MOST_WORK = 6e7
-"""Weights that a run changes, T·K·C·2m·d/1000: a few seconds on one core."""
+MOST_SECONDS = 8
+"""Time of a run, as estimated from what its steps cost on one core."""
+MOST_STORED = 1.2e6
+"""Numbers that one reading takes, weights and responses; 64 are taken at a time: 600 MB."""
 BOUND = 1e6
 """|f| past which a run counts as diverged."""
 TEST = 256
@@ -103,8 +105,10 @@ class OnPatches(Experiment[R], Generic[R]):
 
     def afford(self, steps: int, sets: int, runs: int) -> None:
         """Raise `SettingError` for a run that would take too long or too much memory."""
-        batch = 4 if self.order == "full batch" else 1
-        if steps * sets * runs * (2 * self.m * self.d + 500) * batch / 1000 > MOST_WORK:
+        neurons = sets * runs * 2 * self.m
+        batch = self.n if self.order == "full batch" else 1
+        a_step = 6e-5 + neurons * self.d * (3e-9 + 4.5e-10 * batch)
+        if steps * a_step > MOST_SECONDS or neurons * (self.d + TEST / 2) > MOST_STORED:
             raise SettingError(
                 f"{type(self).__name__}: {steps} steps of {runs} step sizes on {sets} sets with "
                 f"m = {self.m}, d = {self.d} are too much for one run; take fewer of one of them"
