@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -32,6 +33,7 @@ LINKS = [
 
 
 LESSON = [address for page, address in LINKS if page == "lecturers"]
+OSCILLATION = [address for page, address in LINKS if page == "benign_oscillation"]
 
 
 def shell(commands):
@@ -85,9 +87,9 @@ def lesson():
     return [(experiment, experiment.simulate()) for experiment in experiments]
 
 
-def told(*sentences):
+def told(*sentences, page="lecturers"):
     """Assert that the lesson says this, wherever its lines break."""
-    text = " ".join(PAGES["lecturers"].split())
+    text = " ".join(PAGES[page].split())
     for sentence in sentences:
         assert sentence in text
 
@@ -161,3 +163,35 @@ def test_the_homework_has_the_answers_that_the_guide_gives(lesson):
         f"it is {mended.measured:.4f}",
         *link.read(LESSON[6])[0].task.splitlines(),
     )
+
+
+def test_the_second_lesson_tells_what_is_measured():
+    compare, datum, edge, longer, regime = (link.read(one)[0].experiment for one in OSCILLATION)
+    jagged, sign = type(compare).predictions
+    both = compare.simulate()
+    assert jagged.settings == sign.settings == compare
+    assert (jagged.observed(both), sign.observed(both)) == (
+        "The jagged one",
+        "The network is too low on average",
+    )
+    small, large = both.weak_test[-1].mean(0)
+    mean = both.error[500:1500, :, 1]
+    told(
+        f"right for {100 * small:.0f} % of them, and the jagged one for {100 * large:.0f} %",
+        f"It is {mean[~np.isnan(mean)].mean():.2f}",
+        page="benign_oscillation",
+    )
+    (stop,) = type(datum).predictions
+    assert stop.observed(datum.simulate()) == "At 1 − 1/c, about 0.17"
+    curve = edge.simulate()
+    at = [int(np.abs(curve.step_sizes - c).argmin()) for c in (0.4, 1.0, 1.2)]
+    low, still, high = curve.weak_test[-1].mean(0)[at]
+    assert abs(still - low) < 0.05
+    assert high > 0.99
+    long = longer.simulate().long
+    told(
+        f"leave the accuracy at {100 * long.weak_test[-1].mean():.0f} %", page="benign_oscillation"
+    )
+    rare = replace(regime, along="weak_only")
+    learned = rare.series(rare.simulate())["small_weak_only_accuracy"]
+    assert [rare.values[i] for i in np.flatnonzero(learned > 0.9)] == [12, 16]

@@ -43,7 +43,7 @@ def test_a_step_equals_autograd(order):
     for k, i in np.ndindex(2, 2):
         w = start[k, i].clone().requires_grad_()
         for t in range(steps):
-            chosen = turns[t, k]
+            chosen = turns[t, k].copy()
             X, y = data.X[k, chosen], data.y[k, chosen]
             (slope,) = torch.autograd.grad(loss(w, X, y), w)
             f = patches.output(w[None, None].detach(), X[None])[0, 0, 0]

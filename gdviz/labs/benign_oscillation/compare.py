@@ -61,7 +61,7 @@ class Compare(OnPatches[Runs]):
     notice = (
         "Every sample has a weak feature, and most have a strong one, which alone explains the "
         "labels. With the small step size the error on those is gone after a few visits, and "
-        "nothing is left to learn from. Past c = 1 the error jumps up and down for ever, more "
+        "nothing is left to learn from. Past c = 1 the error jumps up and down, more "
         "often above zero than below: this remainder lifts the weak feature until it is large "
         "enough to end the oscillation. Training accuracy is 1 in both."
     )

@@ -123,21 +123,22 @@ class Edge(OnPatches[Runs]):
         c = result.step_sizes
         for axes in (test, weak, error):
             panels.step_size_axis(axes, c, self.edge)
-        test.set(title="Inputs with the weak feature alone", ylabel="accuracy", ylim=(-0.03, 1.03))
+        lost = (result.diverged >= 0).mean(0)
+        test.set(title="Inputs with the weak feature alone", ylabel="accuracy")
+        test.set_ylim(-0.03 if lost.any() else 0.35, 1.03)
         curves = (
             (result.weak_test, "weak feature alone"),
             (result.train, "training samples"),
         )
         for i, (values, label) in enumerate(curves):
             self._against_c(test, c, values, i, label, moves)
-        lost = (result.diverged >= 0).mean(0)
         if lost.any():
             test.plot(c, lost, color=plots.BAD, ls=":", marker="x", label="share that diverges")
         weak.set(title="Weak feature", ylabel="B")
         self._against_c(weak, c, result.weak.mean(-1), 0, "network", moves)
         panels.theory(weak, c, oscillation.plateau(c / self.edge), 2, "1 − 1/c")
         self._draw_error(error, result)
-        for axes in (test, weak, error):
+        for axes in (test, weak):
             axes.legend(loc="best")
         return Film(steps=result.shown.tolist(), moves=moves)
 
@@ -164,6 +165,7 @@ class Edge(OnPatches[Runs]):
             theory = oscillation.mean_residual(c[cycle] / self.edge)
             panels.theory(axes, c[cycle], theory, 2, "mean of a 2-cycle")
         axes.axhline(0, color=plots.MUTED, lw=0.8)
+        axes.legend(loc="best")
 
     def describe(self, result: Runs) -> str:
         """Say what the smallest and the largest step size learn, and where it changes."""
