@@ -42,7 +42,7 @@ def test_a_command_runs_as_it_stands(command, tmp_path, monkeypatch):
 
 
 def test_there_is_something_to_type():
-    assert len(SNIPPETS) == 2
+    assert len(SNIPPETS) == 1 + len(PROSE) > 2
     assert len(COMMANDS) == 4
 
 

@@ -32,12 +32,7 @@ from gdviz.descent import Update
 
 Array = NDArray[np.float64]
 
-ORDERS = {
-    "reshuffled": "Every epoch all samples, in a new order",
-    "cyclic": "Every epoch all samples, in the same order",
-    "stochastic": "Any sample at any time",
-    "full batch": "All samples at every step",
-}
+ORDERS = ("reshuffled", "cyclic", "stochastic", "full batch")
 """How gradient descent goes through the samples."""
 
 
@@ -125,7 +120,18 @@ def start(m: int, scale: float, d: int, seeds: Sequence[int]) -> Tensor:
 
 
 def visits(order: str, n: int, steps: int, seeds: Sequence[int]) -> NDArray[np.int64]:
-    """The samples that each step visits, (steps, seeds, b), in one of `ORDERS`."""
+    """The samples that each step visits, (steps, seeds, b).
+
+    ``reshuffled``: every epoch all samples, in a new order; ``cyclic``: in the same order;
+    ``stochastic``: any sample at any time; ``full batch``: all of them at every step.
+
+    Raises
+    ------
+    ValueError
+        For another order.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")
     if order == "full batch":
         return np.broadcast_to(np.arange(n), (steps, len(seeds), n))
     passes = np.tile(np.arange(n), (-(-steps // n), 1))

@@ -133,6 +133,11 @@ def test_every_order_visits_what_it_says(order):
         np.testing.assert_array_equal(patches.visits(order, 6, 15, SEEDS[1:]), turns[:, 1:])
 
 
+def test_another_order_is_refused():
+    with pytest.raises(ValueError, match="cyclic"):
+        patches.visits("sorted", 6, 15, SEEDS)
+
+
 def test_drawn_data_are_what_they_should_be():
     data = patches.draw(6, [0, 2], 40, [0.1, 0.3], 0.5, SEEDS)
     assert data.X.shape == (4, 6, 3, 40)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +14,6 @@ from gdviz.lab import Experiment
 from gdviz.problems import oscillation
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -224,7 +221,7 @@ def run(
             then[0], update, patches.sgd(data, data.X.new_tensor(then[1]), visits, seen)
         )
 
-    def probe(w: "Tensor") -> Mapping[str, "Tensor"]:
+    def probe(w: Any) -> Mapping[str, Any]:
         margin = patches.output(w, data.X) * data.y[:, None]
         weak_test, test = patches.accuracy(w, [[data.v], [data.u, data.v]], xi)
         return {
