@@ -43,7 +43,7 @@ D5 = Claim(
     "Past the edge the error on strong samples does not die out: |1 − yf| stays above a δ between "
     "0.2 and 0.8.",
     "[S] assumption; that c > 1 is its cause [M]",
-    "mean |1 − yf| over steps 500 to 1500, c ≥ 1.1 times the edge",
+    "mean |1 − yf| over steps 500 to 1500, c from 1.1 to 1.236 times the edge",
     "≥",
 )
 D5_SMALL = Claim(
@@ -126,7 +126,7 @@ def judge(settings: OnPatches[Any], runs: Runs) -> dict[Claim, Finding]:
         D1: D1.judge(0.5, weak[:, small], hidden and fits),
         D1_FITS: D1_FITS.judge(1, fitted, fits),
         D2: D2.judge(0.9, weak[:, past], learnable),
-        D5: D5.judge(0.2, size[:, (c >= 1.1) & (c <= 1.35)], long),
+        D5: D5.judge(0.2, size[:, (c >= 1.1) & (c <= oscillation.DOUBLING)], long),
         D5_SMALL: D5_SMALL.judge(0.05, size[:, small], long),
         D6: D6.judge(0, mean[:, cycle], long),
         D6_CYCLE: D6_CYCLE.judge(1, mean[:, cycle] / oscillation.mean_residual(c[cycle]), long),

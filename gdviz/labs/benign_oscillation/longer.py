@@ -73,18 +73,18 @@ class LongerResult:
 class Longer(OnPatches[LongerResult]):
     """A small step size with more steps, a large one, and a large one that becomes small."""
 
-    small: float = step_size(0.5, "c₁", "small step size")
-    large: float = step_size(1.3, "c₂", "large step size")
+    small: float = step_size(0.45, "c₁", "small step size")
+    large: float = step_size(1.23, "c₂", "large step size")
     longer: int = setting(
         3, symbol="k", meaning="how many times as long the small one goes on", low=1, high=8,
         primary=True,
     )  # fmt: skip
     switch: float = setting(
-        0.6, symbol="τ", meaning="share of the steps after which the large one becomes small",
+        0.65, symbol="τ", meaning="share of the steps after which the large one becomes small",
         low=0.1, high=0.9,
     )  # fmt: skip
     steps: int = setting(
-        4000, symbol="T", meaning="number of steps", low=100, high=10_000, scale="log"
+        4500, symbol="T", meaning="number of steps", low=100, high=10_000, scale="log"
     )
     seeds: int = seeds(4)
 
@@ -157,7 +157,9 @@ class Longer(OnPatches[LongerResult]):
         teachable = learnable and hidden and bool(alive.any())
         c = self.large / self.edge
         half = claims.expected(self, short)[:, 1].max(initial=0)
-        settled = 1.1 <= c <= 1.35 and self.small <= 0.5 * self.edge and result.switch >= 1.1 * half
+        settled = (
+            1.1 <= c <= 1.35 and self.small <= 0.5 * self.edge and result.switch >= 1.05 * half
+        )
         at = int(np.searchsorted(short.shown, result.switch))
         before, after = (np.nanmean(short.loss[i, :, 2]) for i in (at, -1))
         kept = short.weak_test[-1, :, 2] - short.weak_test[at, :, 2]
@@ -246,18 +248,18 @@ def _kept(result: LongerResult) -> str:
 Longer.presets = {
     "As far, in smaller steps": Preset(
         Longer(),
-        "Three times as many steps of c = 0.5 go as far as c = 1.3 does, and learn the weak "
+        "Three times as many steps of c = 0.45 go as far as c = 1.23 does, and learn the weak "
         "feature no better than at the start.",
         holds("D4 D4′ D13 D13′"),
     ),
     "Just train longer?": Preset(
-        Longer(small=0.2, large=1.2, longer=6),
+        Longer(small=0.2, large=1.2, longer=6, steps=4000),
         "Six times as long, 24 000 steps: no change since the first thousand.",
         holds("D4 D4′"),
     ),
     "Large, then small": Preset(
-        Longer(small=0.2, large=1.3, longer=1, seeds=8),
-        "At step 2400 the step size drops from 1.3 to 0.2: the loss falls by a factor of a "
+        Longer(small=0.2, longer=1, seeds=8),
+        "At step 2925 the step size drops from 1.23 to 0.2: the loss falls by a factor of a "
         "hundred, the accuracy on weak-only inputs does not fall at all.",
         holds("D13 D13′"),
     ),
@@ -272,7 +274,7 @@ Longer.predictions = (
         "Once the strong feature has explained the labels, no error is left to learn from.",
     ),
     Prediction(
-        "After 2400 steps with c = 1.3 the step size drops to 0.5, and the oscillation ends. What "
+        "After 2925 steps with c = 1.23 the step size drops to 0.45, and the jumping ends. What "
         "becomes of the weak feature?",
         _KEEP,
         Longer(),
