@@ -184,8 +184,7 @@ def sgd(data: Patches, c: Tensor, turns: NDArray[np.int64], seen: Tensor) -> Upd
     def update(w: Tensor, t: int) -> None:
         x, neurons, j = data.X[which, samples[t]].flatten(1, 2), w.flatten(1, 2), _signs(w)
         z = torch.bmm(neurons, x.mT).clamp_(min=0).view(*w.shape[:3], batch, patches_each)
-        f = (j @ z.square().flatten(3)).view(*w.shape[:2], batch, patches_each).sum(-1)
-        f /= len(j) // 2
+        f = z.square().flatten(2) @ _sums(w, batch, patches_each)
         seen[t] = f[..., 0]
         pull = (labels[t] - f).mul_(share)
         z *= (j[:, None] * pull[:, :, None])[..., None]
@@ -194,15 +193,24 @@ def sgd(data: Patches, c: Tensor, turns: NDArray[np.int64], seen: Tensor) -> Upd
     return update
 
 
-@cache
-def _halves(neurons: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    ones = torch.ones(neurons // 2, dtype=dtype, device=device)
-    return torch.cat([ones, -ones])
-
-
 def _signs(w: Tensor) -> Tensor:
     """The sign j of each neuron, (2m,): the first half is positive."""
-    return _halves(w.shape[-2], w.dtype, w.device)
+    return _constants(w.shape[-2], 1, 1, w.dtype, w.device)[0]
+
+
+def _sums(w: Tensor, samples: int, patches_each: int) -> Tensor:
+    """What adds squares (2m·samples·patches) up to the outputs f of the samples."""
+    return _constants(w.shape[-2], samples, patches_each, w.dtype, w.device)[1]
+
+
+@cache
+def _constants(
+    neurons: int, samples: int, patches_each: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    ones = torch.ones(neurons // 2, dtype=dtype, device=device)
+    j = torch.cat([ones, -ones])
+    own = torch.eye(samples, dtype=dtype, device=device).repeat_interleave(patches_each, 0)
+    return j, torch.kron(2 * j[:, None] / neurons, own)
 
 
 def accuracy(w: Tensor, kinds: Sequence[Sequence[Tensor]], xi: Tensor) -> list[Tensor]:
