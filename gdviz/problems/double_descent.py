@@ -177,11 +177,10 @@ def between(curve: ArrayLike, index: float) -> float:
 def dip_and_peak(curve: ArrayLike) -> tuple[int, int, int]:
     """Indices of the dip, the peak and the final low of a curve (T,) that falls, rises and falls.
 
-    The steepest rise, max over i < j of curve_j/curve_i, marks dip and peak; the low is the least
-    value from the peak on. Without a rise all three say so: dip = peak.
+    The largest rise, max over i < j of curve_j - curve_i, marks dip and peak; the low is the least
+    value from the peak on. Where nothing rises, dip and peak are both 0.
     """
     y = np.asarray(curve, float)
-    lowest = np.minimum.accumulate(y)
-    peak = int(np.argmax(y / np.maximum(lowest, 1e-300)))
+    peak = int(np.argmax(y - np.minimum.accumulate(y)))
     dip = int(np.argmin(y[: peak + 1]))
     return dip, peak, peak + int(np.argmin(y[peak:]))

@@ -19,15 +19,38 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gdviz.descent import Probe, Update
+
+Array = NDArray[np.float64]
 
 ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "tanh": (torch.tanh, lambda H: 1 - H * H),
     "relu": (torch.relu, lambda H: (H > 0).to(H.dtype)),
 }
 """Activations φ with their slopes φ' as a function of φ."""
+
+
+def linear_teacher(
+    n: int, d: int, noise: float, seeds: Sequence[int], tests: int = 1000
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Samples of y = β·x + σε and noise-free tests: X (S, n, d), y (S, n), tests (S, N, d), (S, N).
+
+    x ~ N(0, I), β uniform on the unit sphere, `noise` σ.
+    """
+    drawn: list[tuple[Array, Array, Array, Array]] = []
+    for seed in seeds:
+        rng, fresh = np.random.default_rng((seed, 5)), np.random.default_rng((seed, 6))
+        X, b = rng.standard_normal((n, d)), rng.standard_normal(d)
+        b /= np.linalg.norm(b)
+        X_test = fresh.standard_normal((tests, d))
+        drawn.append((X, X @ b + noise * rng.standard_normal(n), X_test, X_test @ b))
+    samples, labels, inputs, truth = (
+        torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True)
+    )
+    return samples, labels, inputs, truth
 
 
 def start(widths: Sequence[int], d: int, scale: float, seeds: Sequence[int]) -> Tensor:
