@@ -374,7 +374,7 @@ def heavy_ball(x: Tensor, steps: Tensor | float, momentum: float) -> Tensor:
     r_1^T + δ_1 r_2 (r_1^T - r_2^T)/(r_1 - r_2), which keeps its digits for x → 0; complex
     roots have the modulus sqrt(β). Stable where x < 2(1 + β).
     """
-    _check("momentum", momentum, 0, 1 - 1e-9)
+    _check("momentum", momentum, 0, 1 - 1e-6)
     _check("steps", steps, 0, math.inf)
     if momentum == 0:
         return _one_less_power(x, steps)
@@ -412,9 +412,9 @@ def _one_less_power(x: Tensor, steps: Tensor | float) -> Tensor:
 
 
 def _check(name: str, value: Tensor | float, low: float, high: float) -> None:
-    x = torch.as_tensor(value)
+    x = torch.as_tensor(value, dtype=torch.float64)
     if not ((x >= low) & (x <= high)).all():
-        raise ValueError(f"{name} must be between {low:g} and {high:g}; got {value}")
+        raise ValueError(f"{name} must be between {low} and {high}; got {value}")
 
 
 # --- methods without a filter -----------------------------------------------------------------
