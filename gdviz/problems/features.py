@@ -291,6 +291,8 @@ def pack(
     u_all = data.k.new_zeros(S, P) if start is None else torch.as_tensor(start).to(data.k)
     if u_all.shape != (S, P):
         raise ValueError(f"start must have shape {(S, P)}; got {tuple(u_all.shape)}")
+    if not u_all.isfinite().all():
+        raise ValueError("start must be finite; got NaN or infinity")
     s, c, q, a, b = (data.Z.new_zeros(S, M, r) for _ in range(5))
     Q = data.Z.new_zeros(S, M, r, r)
     rest, ku, uKu = (data.Z.new_zeros(S, M) for _ in range(3))

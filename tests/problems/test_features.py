@@ -306,6 +306,7 @@ def test_the_watch_hears_of_every_size_and_can_cancel():
         (lambda: features.pack(relu(), [21]), "from 1 to 20"),
         (lambda: features.pack(relu(), [2.5]), "whole"),
         (lambda: features.pack(relu(), [3], np.zeros((3, 4))), "start"),
+        (lambda: features.pack(relu(), [3], np.full((3, 20), np.nan)), "start must be finite"),
         (lambda: features.ridge(torch.ones(2), -1.0), "penalty"),
         (lambda: features.gradient_descent(torch.ones(2), -1.0), "steps"),
         (lambda: features.gradient_flow(torch.ones(2), float("nan")), "time"),
