@@ -67,17 +67,16 @@ def early_stopped_risk(
     ||β||² (p/D) (∫ e_s² dF) + σ_e² γ ∫ (1 - e_s)²/s dF + ||β||² (1 - p/D), where η is absolute
     and not a multiple of 1/L.
     """
-    n, p, share, noise, steps, step_size = np.broadcast_arrays(
-        *(np.asarray(x, float) for x in (n, p, np.divide(p, dimension), noise, steps, step_size))
-    )
-    gamma = p / n
+    # left to broadcast at the end: the law is needed once for each n and p, not for each T
+    share, gamma = np.divide(p, dimension), np.divide(p, n)
+    turns, eta = (np.asarray(x, float)[..., None] for x in (np.rint(steps), step_size))
     s, weight = marchenko_pastur(gamma)
     with np.errstate(over="ignore", invalid="ignore"):
-        left = (1 - step_size[..., None] * s) ** np.rint(steps)[..., None]
+        left = (1 - eta * s) ** turns
         bias = (left**2 * weight).sum(-1) + np.maximum(1 - 1 / gamma, 0)
         variance = gamma * ((1 - left) ** 2 / s * weight).sum(-1)
     unseen = signal * (1 - share)
-    return np.asarray(signal * share * bias + (noise**2 + unseen) * variance + unseen)
+    return np.asarray(signal * share * bias + (np.square(noise) + unseen) * variance + unseen)
 
 
 # --- random features --------------------------------------------------------------------------

@@ -346,24 +346,24 @@ def errors(spectrum: Spectrum, g: Tensor, scale: float = 0.0) -> Errors:
 
 
 def ridgeless(eigenvalues: Tensor) -> Tensor:
-    """G = 1: the interpolating weights nearest to w_0, or least squares if there are none."""
+    """Filter g = 1: of the weights that fit best, those nearest to w_0."""
     return torch.ones_like(eigenvalues)
 
 
 def ridge(eigenvalues: Tensor, penalty: Tensor | float) -> Tensor:
-    """G = λ/(λ + penalty): least loss + penalty ||w - w_0||²/2."""
+    """Filter g = λ/(λ + penalty): least loss + penalty ||w - w_0||²/2."""
     _check("penalty", penalty, 0, math.inf)
     return eigenvalues / (eigenvalues + penalty)
 
 
 def gradient_flow(eigenvalues: Tensor, time: Tensor | float) -> Tensor:
-    """G = 1 - exp(-time λ): gradient descent with step size → 0 at time = steps × step size."""
+    """Filter g = 1 - exp(-time λ): gradient descent at η → 0, with time = η × steps."""
     _check("time", time, 0, math.inf)
     return -torch.expm1(-time * eigenvalues)
 
 
 def gradient_descent(x: Tensor, steps: Tensor | float) -> Tensor:
-    """G = 1 - (1 - x)^steps with x = ηλ; it diverges where x > 2."""
+    """Filter g = 1 - (1 - x)^steps with x = ηλ; it diverges where x > 2."""
     _check("steps", steps, 0, math.inf)
     return _one_less_power(x, steps)
 
