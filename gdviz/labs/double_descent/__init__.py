@@ -7,6 +7,7 @@ project.
 """
 
 from gdviz.lab import Lab
+from gdviz.labs.double_descent.epochs import Epochs
 from gdviz.labs.double_descent.peak import Peak
 
 lab = Lab(
@@ -17,6 +18,7 @@ lab = Lab(
     link="https://arxiv.org/abs/2312.03951",
     experiments={
         "peak": Peak,
+        "epochs": Epochs,
     },
     minutes=45,
     audience="For a course on statistical learning: least squares, eigenvalues, gradient descent",

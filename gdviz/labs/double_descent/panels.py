@@ -1,6 +1,5 @@
 """The panels that the experiments of this lab are made of; each takes arrays and axes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +64,16 @@ def cursor(axes: Axes, x: ArrayLike, moves: Moves, **look: Any) -> Line2D:
     return line
 
 
+def clock(axes: Axes, steps: Steps, moves: Moves, stable: bool = True, **where: float) -> None:
+    """The present number of steps, in a corner; and whether the run diverges."""
+    words = [f"T = {count(t)}" + ("" if stable else ": diverges") for t in steps]
+    note = axes.text(
+        where.get("x", 0.03), where.get("y", 0.04), words[-1], transform=axes.transAxes,
+        color=plots.INK, fontsize=10,
+    )  # fmt: skip
+    moves[note] = words
+
+
 def step_axis(axes: Axes, steps: Steps, moves: Moves) -> None:
     """A logarithmic axis of steps, with a cursor at the present one."""
     axes.set(xscale="log", xlabel="gradient steps T", xlim=(steps[0], steps[-1]))
@@ -98,10 +107,3 @@ def count(steps: float) -> str:
     if exponent >= 5:
         return f"{steps:.2g}".replace("e+0", "e").replace("e+", "e")
     return f"{round(steps):,}".replace(",", " ")
-
-
-def names(axes: Axes, handles: Sequence[Artist] | None = None, **where: Any) -> None:
-    """A legend, out of the way."""
-    axes.legend(**{"loc": "best", **where}) if handles is None else axes.legend(
-        handles=handles, **where
-    )

@@ -17,6 +17,7 @@ from gdviz.labs.double_descent.claims import holds, over_seeds
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import (
     FEATURES,
+    HUGE,
     MOST_STEPS,
     Array,
     OnFeatures,
@@ -80,6 +81,14 @@ A12 = Claim(
     "[R]",
     "risk at p = n over that at p = 1.4 n, both of the best fit, median over the draws",
     "≥",
+)
+
+T1 = Claim(
+    "T-1",
+    "On weak features theory knows the risk after every number of steps.",
+    "[R] Marchenko–Pastur law",
+    "relative deviation of the median risk from it where |p/n − 1| ≥ 0.25, median over T and p",
+    "≤",
 )
 
 SHOWN = (0.5, 1.0, 2.0)
@@ -150,7 +159,7 @@ class Peak(OnFeatures[PeakResult]):
         ("So practice has no double descent.", "That practice does not see it is what the authors "
          "infer from such experiments. A toy can show the mechanism, and does not prove this."),
     )  # fmt: skip
-    claims = (A1, A2, A2_TRACKS, A3, A3_GROWS, A3_FAR, A12)
+    claims = (A1, A2, A2_TRACKS, A3, A3_GROWS, A3_FAR, A12, T1)
     quantities: ClassVar[Mapping[str, str]] = {
         "features_per_sample": "model size p/n, a number without unit",
         "steps": "number of gradient steps T",
@@ -231,7 +240,16 @@ class Peak(OnFeatures[PeakResult]):
             A3_GROWS.judge(1, (grown[1:-1] / grown[:-2]).min(), stops),
             A3_FAR.judge(20, grown[-1] / grown[0], stops),
             over_seeds(A12, 10, side, relu and self.noise == self.start == 0),
+            T1.judge(0.12, self._deviation(result, middle), enough and self.largest >= 2),
         ]
+
+    def _deviation(self, result: PeakResult, middle: Array) -> Array:
+        """How far medians (F, M) are off the theory, as a share of it; empty without one."""
+        if not np.isfinite(result.theory).all():
+            return np.empty(0)
+        far = np.abs(result.ratios - 1) >= 0.25
+        off = np.abs(middle[:, far] / result.theory[:, far] - 1)
+        return np.asarray(np.median(off, keepdims=True))
 
     def prominence(self, result: PeakResult) -> Array:
         """How far the peak stands out after each number of steps, (F,)."""
@@ -246,24 +264,26 @@ class Peak(OnFeatures[PeakResult]):
             panels.size_axis(axes, x)
         panels.spread(risk, x, result.risk, 0, "after T steps", moves)
         self._draw_limits(risk, result, moves)
-        # A divergent run leaves the picture, which the others must not pay for.
         kept = np.median(result.risk, 1), np.median(result.best, 0)
-        most = HIGHEST if self.stable else 1e6
+        low, high = panels.limits(*kept, low=1e-3, high=HIGHEST if self.stable else HUGE)
         risk.set(
             title="Risk", ylabel="excess risk (median, quartiles)", yscale="log",
-            ylim=panels.limits(*kept, low=1e-3, high=most),
+            ylim=(low, high),
         )  # fmt: skip
+        panels.clock(risk, result.steps, moves, self.stable)
         panels.spread(train, x, result.train, 1, "after T steps", moves)
-        train.axhline(
-            max(self.noise**2, 1e-16), color=plots.MUTED, ls="--", lw=1, label="noise σ²"
-        ) if self.noise else None
+        if self.noise:
+            train.axhline(
+                self.noise**2, color=plots.MUTED, ls="--", lw=1, label="noise of the labels, σ²"
+            )
         train.set(
-            title="Training error", ylabel="‖Zw − y‖²/n", yscale="log", ylim=(1e-9, 3)
-            if self.stable else (1e-9, 1e6),
+            title="Training error", ylabel="‖Zw − y‖²/n", yscale="log",
+            ylim=(1e-9, panels.limits(result.train[0])[1] if self.stable else 1.5 * HUGE),
         )  # fmt: skip
         panels.still(condition, x, result.condition, 2, "s_max/s_min")
-        condition.set(title="Condition number of the features", ylabel="s_max/s_min of Z",
-                      yscale="log")  # fmt: skip
+        condition.set(
+            title="Condition number of the features", ylabel="s_max/s_min of Z", yscale="log"
+        )
         self._draw_spectra(spectrum, result, moves)
         for axes in (risk, train):
             axes.legend(loc="best")
@@ -313,7 +333,9 @@ class Peak(OnFeatures[PeakResult]):
         panels.cursor(axes, np.maximum(reached, lowest / 6), moves, color=plots.INK)
         n = len(result.spectra[1])
         late = [int(np.sum(result.spectra[1] < value)) for value in reached]
-        words = [f"left of the line: not learned yet\n{k} of {n} directions at p = n" for k in late]
+        words = ["the steps are too large"] * len(late) if not self.stable else [
+            f"left of the line: not learned yet\n{k} of {n} directions at p = n" for k in late
+        ]
         note = axes.text(
             0.03, 0.97, words[-1], transform=axes.transAxes, va="top", color=plots.INK, fontsize=9
         )
@@ -406,7 +428,7 @@ Peak.presets = {
         Peak(features="weak"),
         "Linear features that see a part of the input, where theory knows the risk after any "
         "number of steps: the dash-dotted curve grows with the measured one.",
-        holds("A-2"),
+        holds("A-2 T-1"),
     ),
     "Labels without noise": Preset(
         Peak(noise=0),
