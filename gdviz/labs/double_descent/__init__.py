@@ -9,6 +9,7 @@ project.
 from gdviz.lab import Lab
 from gdviz.labs.double_descent.epochs import Epochs
 from gdviz.labs.double_descent.peak import Peak
+from gdviz.labs.double_descent.routes import Routes
 
 lab = Lab(
     name="double_descent",
@@ -18,6 +19,7 @@ lab = Lab(
     link="https://arxiv.org/abs/2312.03951",
     experiments={
         "peak": Peak,
+        "routes": Routes,
         "epochs": Epochs,
     },
     minutes=45,

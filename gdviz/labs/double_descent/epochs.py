@@ -228,7 +228,9 @@ class Epochs(Experiment[EpochsResult]):
         for axes in (risk, train):
             panels.step_axis(axes, result.steps, moves)
             axes.legend(loc="best")
-        start = theory.dip_and_peak(np.median(result.risk, 1))[1] if self.stable else -1
+        median = np.median(result.risk, 1)
+        dip, peak, low = theory.dip_and_peak(median)
+        start = peak if self.stable and median[peak] > 1.1 * median[low] else -1
         return Film(steps=result.steps.tolist(), moves=moves, start=start)
 
     def _over_steps(
@@ -257,9 +259,9 @@ class Epochs(Experiment[EpochsResult]):
         )  # fmt: skip
         axes.set(
             title="What has been learned", xscale="log", xlabel="eigenvalue λ/L",
-            ylabel="share learned, |1 − (1 − ηλ)^T|", xlim=(lowest, 1.2), ylim=(-0.03, 1.25),
+            ylabel="share, 1 − (1 − ηλ)^T", xlim=(lowest, 1.2), ylim=(-0.03, 1.4),
         )  # fmt: skip
-        panels.clock(axes, result.steps, moves, self.stable, y=0.86)
+        panels.clock(axes, result.steps, moves, self.stable, y=0.88)
         axes.legend(loc="upper right")
 
     def describe(self, result: EpochsResult) -> str:
@@ -272,7 +274,8 @@ class Epochs(Experiment[EpochsResult]):
         if turns[1] == 0 or median[turns[1]] < 1.05 * median[turns[0]]:
             return f"{start}, then falling to {number(median[-1])} without a rise worth the name."
         dip, peak, low = (
-            f"{number(median[i])} after {count(result.steps[i])} steps" for i in turns
+            f"{number(median[i])} after {count(result.steps[i])} step{'s' * (i > 0)}"
+            for i in turns
         )
         again = median[turns[1]] > 1.05 * median[turns[2]]
         return (

@@ -268,7 +268,7 @@ class Peak(OnFeatures[PeakResult]):
         low, high = panels.limits(*kept, low=1e-3, high=HIGHEST if self.stable else HUGE)
         risk.set(
             title="Risk", ylabel="excess risk (median, quartiles)", yscale="log",
-            ylim=(low, high),
+            ylim=(low, high if self.stable else 2 * high),
         )  # fmt: skip
         panels.clock(risk, result.steps, moves, self.stable)
         panels.spread(train, x, result.train, 1, "after T steps", moves)
