@@ -7,7 +7,9 @@ project.
 """
 
 from gdviz.lab import Lab
+from gdviz.labs.double_descent.budget import Budget
 from gdviz.labs.double_descent.epochs import Epochs
+from gdviz.labs.double_descent.nets import Nets
 from gdviz.labs.double_descent.peak import Peak
 from gdviz.labs.double_descent.routes import Routes
 
@@ -19,8 +21,10 @@ lab = Lab(
     link="https://arxiv.org/abs/2312.03951",
     experiments={
         "peak": Peak,
+        "budget": Budget,
         "routes": Routes,
         "epochs": Epochs,
+        "nets": Nets,
     },
     minutes=45,
     audience="For a course on statistical learning: least squares, eigenvalues, gradient descent",

@@ -226,6 +226,7 @@ class Epochs(Experiment[EpochsResult]):
                           label="noise of the labels, σ²")  # fmt: skip
         self._draw_learned(learned, result, moves)
         for axes in (risk, train):
+            panels.few_ticks(axes.yaxis, *axes.get_ylim())
             panels.step_axis(axes, result.steps, moves)
             axes.legend(loc="best")
         median = np.median(result.risk, 1)

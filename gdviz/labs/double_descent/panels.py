@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import plots
@@ -77,7 +78,16 @@ def clock(axes: Axes, steps: Steps, moves: Moves, stable: bool = True, **where: 
 def step_axis(axes: Axes, steps: Steps, moves: Moves) -> None:
     """A logarithmic axis of steps, with a cursor at the present one."""
     axes.set(xscale="log", xlabel="gradient steps T", xlim=(steps[0], steps[-1]))
+    few_ticks(axes.xaxis, steps[0], steps[-1])
     cursor(axes, steps, moves)
+
+
+def few_ticks(axis: Axis, low: float, high: float) -> None:
+    """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def shown(values: ArrayLike) -> Array:

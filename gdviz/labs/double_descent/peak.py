@@ -270,6 +270,7 @@ class Peak(OnFeatures[PeakResult]):
             title="Risk", ylabel="excess risk (median, quartiles)", yscale="log",
             ylim=(low, high if self.stable else 2 * high),
         )  # fmt: skip
+        panels.few_ticks(risk.yaxis, *risk.get_ylim())
         panels.clock(risk, result.steps, moves, self.stable)
         panels.spread(train, x, result.train, 1, "after T steps", moves)
         if self.noise:

@@ -275,6 +275,7 @@ class Routes(OnFeatures[RoutesResult]):
         for axes in (same_steps, same_error):
             panels.size_axis(axes, x)
             axes.set(yscale="log", ylim=(low, high), ylabel="excess risk (median)")
+            panels.few_ticks(axes.yaxis, low, high)
         same_steps.set_title("Risk after as many steps")
         same_error.set_title(f"Risk where the training error at p = n is {self.level:.3g}")
         panels.clock(same_steps, result.steps, moves)
