@@ -44,7 +44,8 @@ A8 = Claim(
     "A-8",
     "After as many passes over the data, a smaller batch has the lower training error …",
     "[S] abstract; numbers [M]",
-    "largest quotient of neighbours from the batch of n to that of 1, median training error at p = n",
+    "largest quotient of neighbours from the batch of n to that of 1, median training error at "
+    "p = n",
     "≤",
 )
 A8_RISK = Claim(
@@ -267,7 +268,7 @@ class Budget(OnFeatures[BudgetResult]):
         fits &= self.n / 5 <= self.d <= self.n / 2
         some = fits and self.vary == "conditioning" and 300 <= self.passes <= 3000
         some &= 0.85 <= self.momentum <= 0.93 and 0.4 <= self.exponent <= 0.6
-        batches = fits and self.vary == "batch" and 40 <= self.passes <= 400
+        batches = fits and self.vary == "batch" and 70 <= self.passes <= 300
         optimisers = fits and self.vary == "adam" and 500 <= self.passes <= 3000
         up = risk[1:] / risk[:-1]
         return [
@@ -347,12 +348,13 @@ _BATCH = ("It has the lower peak", "It makes no difference", "It has the higher 
 
 
 def _centred(result: BudgetResult) -> str:
-    plain, centred = np.median(result.risk[1:3, -1], 1)[:, at(result.ratios, 1)]
+    columns = result.risk[1:3, -1, :, at(result.ratios, 1)]
+    plain, centred = (float(np.median(one)) for one in columns)
     return _CENTRED[0 if centred > 1.2 * plain else 2 if plain > 1.2 * centred else 1]
 
 
 def _small_batch(result: BudgetResult) -> str:
-    risk = np.median(result.risk[:, -1], 1)[:, at(result.ratios, 1)]
+    risk = np.median(result.risk[:, -1, :, at(result.ratios, 1)], axis=1, keepdims=True)
     return _BATCH[2 if risk[-1] > 1.2 * risk[0] else 0 if risk[0] > 1.2 * risk[-1] else 1]
 
 

@@ -230,7 +230,7 @@ class Epochs(Experiment[EpochsResult]):
             panels.step_axis(axes, result.steps, moves)
             axes.legend(loc="best")
         median = np.median(result.risk, 1)
-        dip, peak, low = theory.dip_and_peak(median)
+        _, peak, low = theory.dip_and_peak(median)
         start = peak if self.stable and median[peak] > 1.1 * median[low] else -1
         return Film(steps=result.steps.tolist(), moves=moves, start=start)
 
@@ -275,8 +275,7 @@ class Epochs(Experiment[EpochsResult]):
         if turns[1] == 0 or median[turns[1]] < 1.05 * median[turns[0]]:
             return f"{start}, then falling to {number(median[-1])} without a rise worth the name."
         dip, peak, low = (
-            f"{number(median[i])} after {count(result.steps[i])} step{'s' * (i > 0)}"
-            for i in turns
+            f"{number(median[i])} after {count(result.steps[i])} step{'s' * (i > 0)}" for i in turns
         )
         again = median[turns[1]] > 1.05 * median[turns[2]]
         return (

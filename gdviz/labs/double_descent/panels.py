@@ -36,9 +36,7 @@ def moving(axes: Axes, x: ArrayLike, states: Array, moves: Moves, **look: Any) -
     return line
 
 
-def spread(
-    axes: Axes, x: ArrayLike, values: Array, i: int, name: str, moves: Moves
-) -> None:
+def spread(axes: Axes, x: ArrayLike, values: Array, i: int, name: str, moves: Moves) -> None:
     """Median and quartiles over the seeds of (F, S, M), moving; series `i`."""
     middle, low, high = quartiles(values)
     moving(axes, x, middle, moves, label=name, ms=4, **plots.series(i))
@@ -59,9 +57,7 @@ def cursor(axes: Axes, x: ArrayLike, moves: Moves, **look: Any) -> Line2D:
     """A vertical line at x (F,), one a frame, on axes whose y goes from bottom to top."""
     at = np.asarray(x, float)
     line = axes.axvline(at[-1], **{"color": plots.MUTED, "lw": 1.2, **look})
-    moves[line] = np.stack(
-        [np.repeat(at[:, None], 2, 1), np.tile([0.0, 1.0], (len(at), 1))], -1
-    )
+    moves[line] = np.stack([np.repeat(at[:, None], 2, 1), np.tile([0.0, 1.0], (len(at), 1))], -1)
     return line
 
 

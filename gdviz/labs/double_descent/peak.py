@@ -179,7 +179,7 @@ class Peak(OnFeatures[PeakResult]):
         return self.pace < 2 * (1 + self.momentum)
 
     @property
-    def plain(self) -> bool:
+    def usual(self) -> bool:
         """Whether this is gradient descent as the claims on it mean it."""
         return 0.5 <= self.pace <= 1.5 and self.momentum == self.exponent == self.start == 0
 
@@ -231,7 +231,7 @@ class Peak(OnFeatures[PeakResult]):
         decades = [int(np.abs(result.steps - 10**k).argmin()) for k in (2, 3, 4, 5, 6, 8)]
         grown = middle[decades, peak]
         few = self.prominence(result)[decades[0]]
-        stops = relu and self.plain and self.noise <= 1
+        stops = relu and self.usual and self.noise <= 1
         return [
             over_seeds(A1, 20, tall, relu and self.start == 0 and self.largest == 4),
             A2.judge(1, result.ratios[np.median(condition, 0).argmax()], enough),
@@ -334,9 +334,13 @@ class Peak(OnFeatures[PeakResult]):
         panels.cursor(axes, np.maximum(reached, lowest / 6), moves, color=plots.INK)
         n = len(result.spectra[1])
         late = [int(np.sum(result.spectra[1] < value)) for value in reached]
-        words = ["the steps are too large"] * len(late) if not self.stable else [
-            f"left of the line: not learned yet\n{k} of {n} directions at p = n" for k in late
-        ]
+        words = (
+            ["the steps are too large"] * len(late)
+            if not self.stable
+            else [
+                f"left of the line: not learned yet\n{k} of {n} directions at p = n" for k in late
+            ]
+        )
         note = axes.text(
             0.03, 0.97, words[-1], transform=axes.transAxes, va="top", color=plots.INK, fontsize=9
         )
