@@ -339,8 +339,8 @@ class Budget(OnFeatures[BudgetResult]):
 
 
 def _rank_correlation(x: Array, y: Array) -> float:
-    ranks = [np.argsort(np.argsort(one)) for one in (x, y)]
-    return float(np.corrcoef(ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(one)) for one in (x, y))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 _CENTRED = ("The peak goes up", "Nothing changes", "The peak goes down")
@@ -348,13 +348,12 @@ _BATCH = ("It has the lower peak", "It makes no difference", "It has the higher 
 
 
 def _centred(result: BudgetResult) -> str:
-    columns = result.risk[1:3, -1, :, at(result.ratios, 1)]
-    plain, centred = (float(np.median(one)) for one in columns)
+    plain, centred = np.median(result.risk[1:3, -1], 1)[:, at(result.ratios, 1)]
     return _CENTRED[0 if centred > 1.2 * plain else 2 if plain > 1.2 * centred else 1]
 
 
 def _small_batch(result: BudgetResult) -> str:
-    risk = np.median(result.risk[:, -1, :, at(result.ratios, 1)], axis=1, keepdims=True)
+    risk = np.median(result.risk[:, -1], 1)[:, at(result.ratios, 1)]
     return _BATCH[2 if risk[-1] > 1.2 * risk[0] else 0 if risk[0] > 1.2 * risk[-1] else 1]
 
 

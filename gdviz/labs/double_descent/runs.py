@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,6 @@ from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gdviz.problems.features import Features, Spectrum
 
 Array = NDArray[np.float64]
@@ -197,7 +195,7 @@ def ridgeless(spectrum: "Spectrum", start: float = 0.0) -> Curves:
     return Curves(found.train, found.risk)
 
 
-def array(x: "Tensor") -> Array:
+def array(x: Any) -> Array:
     """A tensor as NumPy, since results must be read without torch."""
     return np.asarray(x.cpu().numpy())
 
