@@ -231,7 +231,7 @@ class Peak(OnFeatures[PeakResult]):
         decades = [int(np.abs(result.steps - 10**k).argmin()) for k in (2, 3, 4, 5, 6, 8)]
         grown = middle[decades, peak]
         few = self.prominence(result)[decades[0]]
-        stops = relu and self.usual and self.noise <= 1
+        stops = relu and self.usual and self.noise <= 1 and self.d >= self.n / 5
         return [
             over_seeds(A1, 20, tall, relu and self.start == 0 and self.largest == 4),
             A2.judge(1, result.ratios[np.median(condition, 0).argmax()], enough),

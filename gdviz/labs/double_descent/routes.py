@@ -186,7 +186,7 @@ class Routes(OnFeatures[RoutesResult]):
         """Judge the claims draw by draw."""
         error, steps = self.thresholds(result)
         fits = self.seeds >= 5 and self.n >= 60 and self.d <= self.n / 2 and self.largest >= 2
-        fits &= 0.2 <= self.noise <= 1 and 0.3 <= self.exponent <= 0.55 and self.d >= self.n / 5
+        fits &= 0.25 <= self.noise <= 1 and 0.3 <= self.exponent <= 0.55 and self.d >= self.n / 5
         calm, ringing = self.calm(steps), self.momentum >= 0.97
         fits &= bool(np.isfinite(error[calm]).all())
         between_routes = error[calm].max(0) / error[calm].min(0)
@@ -197,7 +197,7 @@ class Routes(OnFeatures[RoutesResult]):
         strong = result.steps <= 1000
         flat = theory.prominence(result.ratios, result.risk[RIDGE][strong]).max()
         return [
-            over_seeds(A5, 1.8, between_routes, fits),
+            over_seeds(A5, 2, between_routes, fits),
             over_seeds(A5_STEPS, 100, span, fits),
             over_seeds(A5_RINGING, 1.5, early, fits and ringing),
             A6.judge(1, np.median(between_draws) / np.median(between_routes), fits),
