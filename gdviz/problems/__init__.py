@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules={"logistic", "oscillation", "patches", "separation"}
+    __name__,
+    submodules={
+        "double_descent",
+        "features",
+        "logistic",
+        "oscillation",
+        "patches",
+        "separation",
+        "two_layer",
+    },
 )
 
 if TYPE_CHECKING:
+    from gdviz.problems import double_descent as double_descent
+    from gdviz.problems import features as features
     from gdviz.problems import logistic as logistic
     from gdviz.problems import oscillation as oscillation
     from gdviz.problems import patches as patches
     from gdviz.problems import separation as separation
+    from gdviz.problems import two_layer as two_layer
