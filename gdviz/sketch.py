@@ -65,12 +65,19 @@ class _Tick(Artist):
         return 0.0
 
 
-class _XAxis(XAxis):
+class _Tickless:
     _tick_class = _Tick
 
+    def _copy_tick_props(self, src: _Tick, dest: _Tick) -> None:
+        """Ticks that are set by hand look like the first one, if there were anything to see."""
 
-class _YAxis(YAxis):
-    _tick_class = _Tick
+
+class _XAxis(_Tickless, XAxis):
+    pass
+
+
+class _YAxis(_Tickless, YAxis):
+    pass
 
 
 class _Backdrop(Rectangle):

@@ -20,6 +20,7 @@ def fill(figure):
         axes = figure.add_subplot(spec)
         axes.plot(np.arange(4.0), i + np.arange(4.0) ** 2, label=f"line {i}")
         axes.set(yscale="log" if i else "linear", title=f"panel {i}", xlabel="x", ylabel="y")
+        axes.set_xticks((0, 1, 2.5))
     axes.twinx().scatter([1, 2], [3, 4])
     axes.legend()
     return scene.read(figure, strict=True)
