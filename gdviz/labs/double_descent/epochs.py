@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from gdviz import plots, problems
 from gdviz.claims import Claim, Finding
@@ -261,7 +262,7 @@ class Epochs(Experiment[EpochsResult]):
             title="What has been learned", xscale="log", xlabel="eigenvalue λ/L",
             ylabel="share, 1 − (1 − ηλ)^T", xlim=(lowest, 1.2), ylim=(-0.03, 1.4),
         )  # fmt: skip
-        axes.set_yticks((0, 0.25, 0.5, 0.75, 1))
+        axes.yaxis.set_major_locator(FixedLocator((0, 0.25, 0.5, 0.75, 1)))
         panels.clock(axes, result.steps, moves, self.stable, y=0.88)
         axes.legend(loc="upper right")
 

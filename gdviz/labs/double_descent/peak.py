@@ -65,7 +65,7 @@ A3_GROWS = Claim(
     "A-3′",
     "The peak grows with every further decade of steps …",
     "[S] abstract; numbers [M]",
-    "smallest growth of the median risk at p = n from one decade to the next, 10² to 10⁶ steps",
+    "smallest growth of the median risk at p = n from one decade to the next, 10³ to 10⁶ steps",
     "≥",
 )
 A3_FAR = Claim(
@@ -181,7 +181,7 @@ class Peak(OnFeatures[PeakResult]):
     @property
     def usual(self) -> bool:
         """Whether this is gradient descent as the claims on it mean it."""
-        return 0.5 <= self.pace <= 1.5 and self.momentum == self.exponent == self.start == 0
+        return 0.5 <= self.pace <= 1.2 and self.momentum == self.exponent == self.start == 0
 
     def simulate(self, watch: Watch = unwatched, device: str = "cpu") -> PeakResult:
         """Decompose once, then filter for every number of steps."""
@@ -221,7 +221,7 @@ class Peak(OnFeatures[PeakResult]):
     def judge(self, result: PeakResult) -> list[Finding]:
         """Judge the claims on medians over the draws."""
         peak, middle = at(result.ratios, 1), np.median(result.risk, 1)
-        enough = self.seeds >= 5 and self.n >= 60
+        enough = self.seeds >= 5 and self.n >= 80
         relu = enough and self.features == "relu" and self.d <= self.n / 2
         best = result.best
         tall = best[:, peak] / best[:, -1]
@@ -237,8 +237,8 @@ class Peak(OnFeatures[PeakResult]):
             A2.judge(1, result.ratios[np.median(condition, 0).argmax()], enough),
             A2_TRACKS.judge(0.7, tracks, relu and self.start == 0 and self.noise >= 0.5),
             A3.judge(1.2, few, stops),
-            A3_GROWS.judge(1, (grown[1:-1] / grown[:-2]).min(), stops),
-            A3_FAR.judge(20, grown[-1] / grown[0], stops),
+            A3_GROWS.judge(1, (grown[2:-1] / grown[1:-2]).min(), stops),
+            A3_FAR.judge(10, grown[-1] / grown[0], stops),
             over_seeds(A12, 10, side, relu and self.noise == self.start == 0),
             T1.judge(0.12, self._deviation(result, middle), enough and self.largest >= 2),
         ]

@@ -186,7 +186,7 @@ class Routes(OnFeatures[RoutesResult]):
         """Judge the claims draw by draw."""
         error, steps = self.thresholds(result)
         fits = self.seeds >= 5 and self.n >= 60 and self.d <= self.n / 2 and self.largest >= 2
-        fits &= 0.25 <= self.noise <= 1 and 0.3 <= self.exponent <= 0.55 and self.d >= self.n / 5
+        fits &= 0.25 <= self.noise <= 1 and 0.4 <= self.exponent <= 0.55 and self.d >= self.n / 5
         calm, ringing = self.calm(steps), self.momentum >= 0.97
         fits &= bool(np.isfinite(error[calm]).all())
         between_routes = error[calm].max(0) / error[calm].min(0)
