@@ -659,6 +659,13 @@ _RAISED = str.maketrans("0123456789+-−.n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻�
 _MATHS = {r"\times": "×", r"\cdot": "·", r"\mathdefault": "", "-": "−"}
 
 
+def scientific(value: float) -> str:
+    """A large number of two digits as people write it: 10⁴, 3.2·10⁵."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    power = unicode_text(f"$10^{{{int(exponent)}}}$")
+    return power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·{power}"
+
+
 def unicode_text(text: str) -> str:
     """Tick mathematics as plain text: "$10^{-3}$" is "10⁻³".
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from gdviz import plots
 from gdviz.film import Move
 from gdviz.labs.double_descent.runs import FLOOR, HUGE, Array, Steps, quartiles
+from gdviz.scene import scientific
 
 Moves = dict[Artist, Move]
 TICKS = (0.1, 0.2, 0.5, 1, 2, 4)
@@ -108,8 +109,7 @@ def number(value: float) -> str:
 
 
 def count(steps: float) -> str:
-    """A number of steps, short: 300, 10 000, 1e6."""
-    exponent = np.log10(max(steps, 1))
-    if exponent >= 5:
-        return f"{steps:.2g}".replace("e+0", "e").replace("e+", "e")
+    """A number of steps, short: 300, 10 000, 1.3·10⁶."""
+    if steps >= 1e5:
+        return scientific(steps)
     return f"{round(steps):,}".replace(",", " ")

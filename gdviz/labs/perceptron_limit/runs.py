@@ -12,7 +12,7 @@ from gdviz import problems
 from gdviz.descent import descend
 from gdviz.lab import Experiment
 from gdviz.problems import separation
-from gdviz.scene import unicode_text
+from gdviz.scene import scientific
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
 
@@ -237,8 +237,4 @@ def reached(steps: int) -> str:
 
 def label(step_size: float) -> str:
     """How a step size reads in a legend: 0.1, 100, 10⁴."""
-    if step_size < 1e4:
-        return f"{step_size:.4g}"
-    mantissa, _, exponent = f"{step_size:.1e}".partition("e+")
-    power = unicode_text(f"$10^{{{int(exponent)}}}$")
-    return power if mantissa == "1.0" else f"{mantissa}·{power}"
+    return f"{step_size:.4g}" if step_size < 1e4 else scientific(step_size)
