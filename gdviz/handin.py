@@ -175,6 +175,7 @@ class _Truth:
 
     findings: Mapping[str, Mapping[str, Any]]
     observed: Mapping[str, Any]
+    repeats: float
 
 
 Memory = dict[Experiment[Any], _Truth]
@@ -191,8 +192,9 @@ def too_large(size: int) -> Graded:
 def grade(raw: bytes, memory: Memory, watch: Watch = unwatched) -> Graded:
     """Compute every number of a file again.
 
-    Machines differ in the last bits of a run, so numbers agree within 1e-6 of their size, or
-    within 1e-9. Nothing in a file raises an exception: it is a fault, and the rest is graded.
+    Machines differ in the last bits of a run, so numbers agree within `Experiment.repeats` of
+    their size, or within a tenth of that. Nothing in a file raises an exception: it is a fault, and
+    the rest is graded.
 
     Parameters
     ----------
@@ -332,6 +334,7 @@ def _compute(asked: link.Link, watch: Watch) -> _Truth:
             for prediction in experiment.predictions
             if prediction.settings == experiment
         },
+        experiment.repeats,
     )
 
 
@@ -344,19 +347,22 @@ def _compare(one: Plain, truth: _Truth) -> list[Row]:
         for value in ("predicted", "measured", "verdict"):
             pair = theirs.get(value), ours.get(value)
             if pair != (None, None):
-                rows.append(Row(one["link"], f"{claim} {value}", *pair, _agree(*pair)))
+                agree = _agree(*pair, truth.repeats)
+                rows.append(Row(one["link"], f"{claim} {value}", *pair, agree))
     asked = one["prediction"]
     if asked is not None:
         pair = asked["observed"], truth.observed.get(asked["prompt"])
-        rows.append(Row(one["link"], asked["prompt"], *pair, _agree(*pair)))
+        rows.append(Row(one["link"], asked["prompt"], *pair, _agree(*pair, truth.repeats)))
     return rows
 
 
-def _agree(stored: Any, recomputed: Any) -> bool:
+def _agree(stored: Any, recomputed: Any, within: float) -> bool:
     if isinstance(stored, list) and isinstance(recomputed, list):
-        return len(stored) == len(recomputed) and all(map(_agree, stored, recomputed))
+        return len(stored) == len(recomputed) and all(
+            _agree(*pair, within) for pair in zip(stored, recomputed, strict=True)
+        )
     if isinstance(stored, int | float) and isinstance(recomputed, int | float):
-        return math.isclose(stored, recomputed, rel_tol=1e-6, abs_tol=1e-9)
+        return math.isclose(stored, recomputed, rel_tol=within, abs_tol=within / 10)
     return bool(stored == recomputed)
 
 

@@ -115,6 +115,8 @@ class Experiment(Settings, ABC, Generic[R]):
     predictions: ClassVar[tuple[Prediction, ...]] = ()
     quantities: ClassVar[Mapping[str, str]] = {}
     """What each of `series` is, with symbol and unit."""
+    repeats: ClassVar[float] = 1e-6
+    """Relative difference between two machines that is rounding; more where runs amplify it."""
     inches: ClassVar[tuple[float, float]] = (10.0, 6.0)
     """Width and height of the figure, in inches."""
 

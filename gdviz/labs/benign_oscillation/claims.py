@@ -82,11 +82,11 @@ D7 = Claim(
 D8 = Claim(
     "D8",
     "On the way there B follows the logistic curve of a network without noise, give or take "
-    "half of the time: the weak samples start it early, noise holds it up.",
+    "two thirds of the time: the weak samples start it early, noise holds it up.",
     "[M]",
     "steps until B = K/2 over those of the curve, 1.05 to 1.236 times the edge",
     "=",
-    0.5,
+    0.7,
 )
 D9 = Claim(
     "D9",

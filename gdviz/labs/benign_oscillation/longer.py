@@ -47,7 +47,7 @@ D13 = Claim(
     "D13",
     "Large, then small: the smaller step size takes the loss down at once …",
     "[M]",
-    "quotient of the mean losses at the end and at the change",
+    "mean loss at the end over that of the last quarter before the change",
     "≤",
 )
 D13_KEPT = Claim(
@@ -161,7 +161,8 @@ class Longer(OnPatches[LongerResult]):
             1.1 <= c <= 1.35 and self.small <= 0.5 * self.edge and result.switch >= 1.05 * half
         )
         at = int(np.searchsorted(short.shown, result.switch))
-        before, after = (np.nanmean(short.loss[i, :, 2]) for i in (at, -1))
+        lately = slice(int(0.75 * at), at + 1)  # it goes up and down
+        before, after = (np.nanmean(short.loss[i, :, 2]) for i in (lately, -1))
         kept = short.weak_test[-1, :, 2] - short.weak_test[at, :, 2]
         return [
             D4.judge(0.5, long.weak_test[-1, :, 0], teachable and as_far),

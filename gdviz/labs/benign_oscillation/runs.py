@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -94,6 +94,8 @@ class OnPatches(Experiment[R], Generic[R]):
                 f"one sample a step always diverges; got {largest:g} (order = full batch takes "
                 f"up to {LARGEST_STEP:g})"
             )
+
+    repeats: ClassVar[float] = 0.05
 
     @property
     def swept(self) -> Sequence[float]:
