@@ -1,5 +1,8 @@
 """The figures of the lab's page, over fresh seeds, and its edge cases."""
 
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -307,3 +310,21 @@ def test_first_weights_raise_the_tail_and_not_the_peak():
     peak = runs.at(plain.ratios, 1)
     assert after[peak] == pytest.approx(before[peak], rel=0.35)
     assert after[-1] > 1.5 * before[-1]
+
+
+def test_a_stored_result_is_judged_and_drawn_without_torch(tmp_path):
+    stored = [(one, one.simulate()) for one in (
+        Peak(n=20, d=5), Peak(features="weak", n=20), Routes(n=20, d=5), Epochs(seeds=2),
+        Budget(n=20, d=5, passes=50), Nets(steps=10, strong=10, seeds=1),
+    )]  # fmt: skip
+    (tmp_path / "results").write_bytes(pickle.dumps(stored))
+    code = (
+        "import pickle, sys; sys.modules['torch'] = None\n"
+        "for one, result in pickle.load(open(sys.argv[1], 'rb')):\n"
+        "    one.judge(result), one.figure(result), one.describe(result), one.series(result)\n"
+        "    one.warn(result)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "results")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -334,8 +334,8 @@ def _falls_again(result: EpochsResult) -> str:
 Epochs.presets = {
     "Down, up, down": Preset(
         Epochs(),
-        "The risk is lowest at step 2, at its peak near step 500 and much lower than ever before "
-        "from step 10 000 on.",
+        "A dip at step 2, a peak near step 500, and from step 10 000 on a risk that is lower than "
+        "ever before.",
         holds("A-11 A-11′ A-11″"),
     ),
     "Nothing in the weak features": Preset(
