@@ -279,3 +279,19 @@ def test_a_lab_that_fails_takes_nothing_else_along(stored, monkeypatch):
     graded = grade(stored)
     assert graded.faults == ("run 1: it cannot be computed: no luck",)
     assert graded.rows
+
+
+@pytest.mark.parametrize(("factor", "agrees"), [(1.01, True), (1.2, False)])
+def test_a_lab_whose_runs_amplify_rounding_is_given_room(factor, agrees):
+    settings = experiment("benign_oscillation.compare")(steps=1600, seeds=2)
+    run = handin.run(
+        link.Link(find("benign_oscillation"), settings),
+        settings.judge(settings.simulate()),
+        "",
+        None,
+        datetime(2026, 3, 1, 12, tzinfo=UTC),
+    )
+    stored = json.loads(json.dumps(handin.record([run], "Ada Lovelace", "")))
+    (finding,) = (one for one in stored["runs"][0]["findings"] if one["claim"] == "D5")
+    finding["measured"] *= factor
+    assert grade(sealed(stored)).agrees == agrees

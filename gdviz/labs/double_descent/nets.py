@@ -133,6 +133,7 @@ class Nets(Experiment[NetsResult]):
         },
     }
     inches: ClassVar[tuple[float, float]] = (11.0, 5.4)
+    repeats: ClassVar[float] = 0.05
 
     def check(self) -> None:
         """A run must not take too long."""
