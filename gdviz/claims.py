@@ -101,3 +101,8 @@ class Finding:
     measured: float | None
     spread: tuple[float, float] | None
     verdict: Verdict
+
+
+def holds(names: str) -> dict[str, Verdict]:
+    """The verdicts of a preset on which these claims hold, and the others are silent."""
+    return dict.fromkeys(names.split(), Verdict.HOLDS)

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,16 @@ def _check(artist: Artist, move: Move, frames: int) -> None:
     points = dimensions == 3 and kind is not AxesImage
     if len(shape) != dimensions or (points and shape[2] != 2):
         raise ValueError(f"the states of a {name} have shape {shape}")
+
+
+def cursor(
+    axes: Axes, at: ArrayLike, moves: dict[Artist, Move], along: Along = "x", **look: Any
+) -> None:
+    """Draw a line across the axes that is at ``at[k]`` in frame k, and add it to `moves`.
+
+    Upright on an axis of x, or level on one of y.
+    """
+    where = np.repeat(np.asarray(at, float)[:, None], 2, 1)
+    ends = np.broadcast_to([0.0, 1.0], where.shape)
+    line = (axes.axvline if along == "x" else axes.axhline)(where[-1, 0], **look)
+    moves[line] = np.stack([where, ends] if along == "x" else [ends, where], -1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from gdviz.film import Film, Handle, Reveal
+from gdviz.film import Film, Handle, Reveal, cursor
 
 
 @pytest.fixture
@@ -77,3 +77,15 @@ def test_a_handle_has_a_row_for_every_marker(axes):
         Film(handles={axes.plot([0, 1])[0]: Handle("guess", [0], "y")})
     with pytest.raises(TypeError, match="no Text can be dragged"):
         Film(handles={axes.text(0, 0, "a"): Handle("points", [0])})
+
+
+@pytest.mark.parametrize(("along", "crossing"), [("x", 0), ("y", 1)])
+def test_a_cursor_crosses_the_axes_where_it_should(along, crossing):
+    axes = Figure().add_subplot()
+    moves = {}
+    cursor(axes, [1, 5, 7], moves, along, color="red")
+    ((line, states),) = moves.items()
+    Film(steps=(0, 1, 2), moves=moves).show(1)
+    assert line.get_color() == "red"
+    assert line.get_xydata()[:, crossing].tolist() == [5, 5]
+    assert states[:, :, 1 - crossing].tolist() == 3 * [[0, 1]]

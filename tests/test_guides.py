@@ -34,6 +34,7 @@ LINKS = [
 
 LESSON = [address for page, address in LINKS if page == "lecturers"]
 OSCILLATION = [address for page, address in LINKS if page == "benign_oscillation"]
+DESCENT = [address for page, address in LINKS if page == "double_descent"]
 
 
 def shell(commands):
@@ -195,3 +196,42 @@ def test_the_second_lesson_tells_what_is_measured():
     rare = replace(regime, along="weak_only")
     learned = rare.series(rare.simulate())["small_weak_only_accuracy"]
     assert [rare.values[i] for i in np.flatnonzero(learned > 0.9)] == [12, 16]
+
+
+def test_the_third_lesson_tells_what_is_measured():
+    peak, early, budget, routes, homework = (link.read(one)[0].experiment for one in DESCENT)
+    assert peak == early
+    result = peak.simulate()
+    at = list(result.ratios).index(1)
+    best, middle = np.median(result.best, 0), np.median(result.risk, 1)
+    decades = [int(np.abs(result.steps - 10**k).argmin()) for k in range(2, 7)]
+    told(
+        f"as samples: {best[at]:.0f}, and {best[-1]:.2f} with four times as many",
+        "{:.2f} after 100 steps, {:.2f}, {:.1f}, {:.1f} and {:.0f} after a million".format(
+            *middle[decades, at]
+        ),
+        page="double_descent",
+    )
+    assert 1e-7 < result.spectra[1][0] < 1e-5
+    raw, better, centred = type(peak).predictions, type(budget).predictions[0], budget.simulate()
+    assert raw[1].observed(raw[1].settings.simulate()) == "It is still there"
+    assert better.observed(centred) == "The peak goes up"
+    risk = np.median(centred.risk[:, -1], 1)[:, list(centred.ratios).index(1)]
+    told(
+        f"from {risk[1]:.2f} to {risk[2]:.1f}; with momentum in addition to {risk[4]:.1f}, and "
+        f"with preconditioning to {risk[5]:.0f}",
+        page="double_descent",
+    )
+    (alike, _) = type(routes).predictions
+    seven = routes.simulate()
+    assert alike.observed(seven) == "All peaks are about as high"
+    assert "takes 196 steps (preconditioned) to 9.1·10⁵" in routes.describe(seven)
+    assert "between 5.1 and 6.9" in routes.describe(seven)
+    falls = replace(homework, noise=0, weak_signal=0).simulate()
+    assert (np.diff(np.median(falls.risk, 1)) < 1e-9).all()
+    fell = []
+    for settings in (homework, replace(homework, weak_std=homework.weak_std / np.sqrt(10))):
+        risk = np.median((found := settings.simulate()).risk, 1)
+        half = (risk.max() + risk[-1]) / 2
+        fell.append(found.steps[risk.argmax() + int((risk[risk.argmax() :] < half).argmax())])
+    assert fell[1] / fell[0] == pytest.approx(10, rel=0.4)

@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gdviz.claims import Verdict
-from gdviz.labs.benign_oscillation import claims
 from gdviz.labs.benign_oscillation.compare import Compare
 from gdviz.labs.benign_oscillation.datum import Datum
 from gdviz.labs.benign_oscillation.edge import Edge, _passing
@@ -213,7 +211,3 @@ def test_where_a_curve_passes():
 def test_frames_are_even_and_end_at_both_ends():
     assert frames(100, 4).tolist() == [0, 25, 50, 75, 100]
     assert frames(3).tolist() == [0, 1, 2, 3]
-
-
-def test_verdicts_of_the_presets_are_those_that_are_named():
-    assert claims.holds("D1 D2") == {"D1": Verdict.HOLDS, "D2": Verdict.HOLDS}

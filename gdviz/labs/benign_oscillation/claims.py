@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdviz.claims import Claim, Finding, Verdict
+from gdviz.claims import Claim, Finding
 from gdviz.labs.benign_oscillation.runs import Array, OnPatches, Runs, span
 from gdviz.problems import oscillation
 
@@ -95,11 +95,6 @@ D9 = Claim(
     "accuracy on weak-only inputs, c from 1.1 to 1.4 times the edge",
     "≥",
 )
-
-
-def holds(names: str) -> dict[str, Verdict]:
-    """The verdicts of a preset on which these claims hold, and the others are silent."""
-    return dict.fromkeys(names.split(), Verdict.HOLDS)
 
 
 def judge(settings: OnPatches[Any], runs: Runs) -> dict[Claim, Finding]:

@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from gdviz import plots
+from gdviz import film, plots
 from gdviz.film import Move
 from gdviz.labs.benign_oscillation.runs import Array, OnPatches, Runs, Steps, span
 from gdviz.problems import oscillation
@@ -36,10 +36,7 @@ def curve(axes: Axes, x: ArrayLike, values: Array, name: str, i: int) -> None:
 def cursor(axes: Axes, shown: Steps, moves: Moves) -> None:
     """A line at the present step, on an axis of steps."""
     axes.set(xlabel="step t", xlim=(0, shown[-1]))
-    line = axes.axvline(shown[-1], color=plots.MUTED, lw=1)
-    moves[line] = np.stack(
-        [np.repeat(shown[:, None], 2, 1), np.tile([0.0, 1.0], (len(shown), 1))], -1
-    )
+    film.cursor(axes, shown, moves, color=plots.MUTED, lw=1)
 
 
 def theory(axes: Axes, x: ArrayLike, y: ArrayLike, i: int, name: str = "") -> None:

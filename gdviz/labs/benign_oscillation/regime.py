@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gdviz import plots
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.benign_oscillation import panels
-from gdviz.labs.benign_oscillation.claims import holds
 from gdviz.labs.benign_oscillation.runs import (
     Array,
     OnPatches,

@@ -8,12 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gdviz import plots, problems
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.descent import Update, descend
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.claims import holds
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import (
     Array,

@@ -5,12 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gdviz.claims import Claim, Finding, Verdict
-
-
-def holds(names: str) -> dict[str, Verdict]:
-    """The verdicts of a preset on which these claims hold, and the others are silent."""
-    return dict.fromkeys(names.split(), Verdict.HOLDS)
+from gdviz.claims import Claim, Finding
 
 
 def over_seeds(

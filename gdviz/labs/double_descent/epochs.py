@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from gdviz import plots, problems
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film
 from gdviz.lab import Drawn, Experiment, Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.claims import holds
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import (
     HUGE,

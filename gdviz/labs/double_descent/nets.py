@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gdviz import plots, problems
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.descent import descend
 from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.claims import holds
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import HUGE, Array, Curves, Steps, grid
 from gdviz.settings import SettingError, setting

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from gdviz import plots
+from gdviz import film, plots
 from gdviz.film import Move
 from gdviz.labs.double_descent.runs import FLOOR, HUGE, Array, Steps, quartiles
 from gdviz.scene import scientific
@@ -54,14 +54,6 @@ def still(axes: Axes, x: ArrayLike, values: Array, i: int, name: str) -> None:
     axes.plot(x, middle, label=name, ms=4, **plots.series(i))
 
 
-def cursor(axes: Axes, x: ArrayLike, moves: Moves, **look: Any) -> Line2D:
-    """A vertical line at x (F,), one a frame, on axes whose y goes from bottom to top."""
-    at = np.asarray(x, float)
-    line = axes.axvline(at[-1], **{"color": plots.MUTED, "lw": 1.2, **look})
-    moves[line] = np.stack([np.repeat(at[:, None], 2, 1), np.tile([0.0, 1.0], (len(at), 1))], -1)
-    return line
-
-
 def clock(axes: Axes, steps: Steps, moves: Moves, stable: bool = True, **where: float) -> None:
     """The present number of steps, in a corner; and whether the run diverges."""
     words = [f"T = {count(t)}" + ("" if stable else ": diverges") for t in steps]
@@ -76,7 +68,7 @@ def step_axis(axes: Axes, steps: Steps, moves: Moves) -> None:
     """A logarithmic axis of steps, with a cursor at the present one."""
     axes.set(xscale="log", xlabel="gradient steps T", xlim=(steps[0], steps[-1]))
     few_ticks(axes.xaxis, steps[0], steps[-1])
-    cursor(axes, steps, moves)
+    film.cursor(axes, steps, moves, color=plots.MUTED, lw=1.2)
 
 
 def few_ticks(axis: Axis, low: float, high: float) -> None:

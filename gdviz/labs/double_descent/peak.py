@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gdviz import plots
-from gdviz.claims import Claim, Finding
-from gdviz.film import Film
+from gdviz.claims import Claim, Finding, holds
+from gdviz.film import Film, cursor
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.claims import holds, over_seeds
+from gdviz.labs.double_descent.claims import over_seeds
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import (
     FEATURES,
@@ -331,7 +331,7 @@ class Peak(OnFeatures[PeakResult]):
         reached = self.reached(result.steps)
         lowest = max(min(values[0] for values in result.spectra), 1e-12)
         axes.set_xlim(lowest / 3, 1.5)
-        panels.cursor(axes, np.maximum(reached, lowest / 6), moves, color=plots.INK)
+        cursor(axes, np.maximum(reached, lowest / 6), moves, color=plots.INK, lw=1.2)
         n = len(result.spectra[1])
         late = [int(np.sum(result.spectra[1] < value)) for value in reached]
         words = (

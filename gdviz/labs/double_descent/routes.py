@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gdviz import plots
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, Reveal
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.claims import holds, over_seeds
+from gdviz.labs.double_descent.claims import over_seeds
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import (
     MOST_STEPS,

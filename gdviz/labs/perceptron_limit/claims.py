@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gdviz.claims import Claim, Finding, Verdict
+from gdviz.claims import Claim, Finding
 from gdviz.labs.perceptron_limit.runs import Array, Facts, Steps
 from gdviz.problems import separation
 
@@ -35,11 +35,6 @@ C8 = Claim(
     "largest quotient of steps and bound",
     "≤",
 )
-
-
-def holds(names: str) -> dict[str, Verdict]:
-    """The verdicts of a preset on which these claims hold, and the others are silent."""
-    return dict.fromkeys(names.split(), Verdict.HOLDS)
 
 
 def judge_bound(claim: Claim, taken: Steps, bound: Array, cap: int) -> Finding:

@@ -9,7 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from gdviz import plots, problems
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, Move
 from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.perceptron_limit import panels
@@ -17,7 +17,6 @@ from gdviz.labs.perceptron_limit.claims import (
     C5,
     C7,
     C8,
-    holds,
     judge_bound,
     judge_normalised,
     slower_perceptron,

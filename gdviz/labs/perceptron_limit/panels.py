@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gdviz import plots
+from gdviz import film, plots
 from gdviz.film import Handle, Move, Reveal
 from gdviz.labs.perceptron_limit.runs import Array, Facts, Steps, label
 from gdviz.problems import separation
@@ -149,17 +149,12 @@ def time_axis(axes: Axes, shown: Steps, moves: Moves) -> None:
         axes.set_xlim(1, shown[-1])
     else:
         axes.set_xlim(0, shown[-1])
-    cursor = axes.axvline(shown[-1], color=plots.MUTED, lw=1)
-    moves[cursor] = np.stack(
-        [np.repeat(shown[:, None], 2, 1), np.tile([0.0, 1.0], (len(shown), 1))], -1
-    )
+    film.cursor(axes, shown, moves, color=plots.MUTED, lw=1)
 
 
 def step_cursor(axes: Axes, shown: Steps, moves: Moves) -> None:
     """A line across a vertical, logarithmic axis of step numbers, at the present one."""
-    cursor = axes.axhline(shown[-1], color=plots.MUTED, lw=1)
-    height = np.maximum(shown, 0.8)[:, None].repeat(2, 1)
-    moves[cursor] = np.stack([np.broadcast_to([0.0, 1.0], height.shape), height], -1)
+    film.cursor(axes, np.maximum(shown, 0.8), moves, "y", color=plots.MUTED, lw=1)
 
 
 def positive(steps: Steps) -> Array:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gdviz import plots
-from gdviz.claims import Claim, Finding
+from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, Move
 from gdviz.lab import Drawn, Prediction, Preset
 from gdviz.labs.perceptron_limit import panels
@@ -18,7 +18,6 @@ from gdviz.labs.perceptron_limit.claims import (
     C5,
     C7,
     C8,
-    holds,
     judge_bound,
     judge_normalised,
     mean_loss_before,
