@@ -64,6 +64,9 @@ function scientific(value) {
   return `${digits}×10${[...String(+power)].map((c) => RAISED[c]).join("")}`;
 }
 
+/* A whole number as people read it: 4000, 10 000, 1 000 000 (the spaces do not break). */
+const grouped = (n) => (n < 1e4 ? `${n}` : n.toLocaleString("en").replaceAll(",", "\u00a0"));
+
 /* A value as precise as a pixel of its axis. */
 function number(value, axis) {
   const size = Math.abs(value);
@@ -1314,7 +1317,7 @@ class Stage {
   /* Scrubber, readout and data attributes say which step is on the canvas. */
   show() {
     const { steps } = this.scene;
-    const text = `step ${steps[this.frame]} of ${steps.at(-1)}`;
+    const text = `step ${grouped(steps[this.frame])} of ${grouped(steps.at(-1))}`;
     this.root.dataset.start = steps[this.scene.start];
     this.root.dataset.frame = steps[this.frame];
     if (+this.scrubber.value !== this.frame) this.scrubber.value = this.frame;

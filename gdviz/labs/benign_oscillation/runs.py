@@ -22,7 +22,7 @@ R = TypeVar("R")
 SMALLEST_STEP, LARGEST_STEP = 0.05, 4.0
 """Hard range of c; past `oscillation.DIVERGENCE` only the full batch may go."""
 MOST_SEEDS = 20
-MOST_SECONDS = 8
+MOST_SECONDS = 4
 """Time of a run, as estimated from what its steps cost on one core."""
 MOST_STORED = 1.2e6
 """Numbers that one reading takes, weights and responses; 64 are taken at a time: 600 MB."""

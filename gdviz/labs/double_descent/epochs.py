@@ -16,6 +16,7 @@ from gdviz.lab import Drawn, Experiment, Prediction, Preset
 from gdviz.labs.double_descent import panels
 from gdviz.labs.double_descent.panels import count, number
 from gdviz.labs.double_descent.runs import (
+    FLOOR,
     HUGE,
     MOST_WORK,
     Array,
@@ -180,7 +181,7 @@ class Epochs(Experiment[EpochsResult]):
 
     def judge(self, result: EpochsResult) -> list[Finding]:
         """Judge the claims on the median and on every draw."""
-        median = np.median(result.risk, 1)
+        median = np.maximum(np.median(result.risk, 1), FLOOR)  # without noise it goes to zero
         dip, peak, low = (median[i] for i in theory.dip_and_peak(median))
         fits = (
             0.75 * self.n <= self.strong and self.strong + self.few <= 0.92 * self.n
