@@ -8,7 +8,7 @@ import pytest
 expect = pytest.importorskip("playwright.sync_api").expect
 
 ADDRESS = "voila/render/perceptron_limit.ipynb"
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds until a test gives up; nothing here depends on how fast the machine is."""
 
 EYES = """
