@@ -225,7 +225,8 @@ def table(link: Link, result: Any) -> str:
     """Return the series of a result as CSV, in full precision.
 
     Lines that begin with ``#`` say what it is and where it comes from, with the series that do
-    not run along the first one: ``pandas.read_csv(file, comment="#")`` reads the others.
+    not run along the first one, their rows separated by semicolons:
+    ``pandas.read_csv(file, comment="#")`` reads the others.
     """
     experiment = link.experiment
     series = experiment.series(result)
@@ -239,7 +240,8 @@ def table(link: Link, result: Any) -> str:
     for name, values in series.items():
         head.append(f"{', '.join(shown.get(name, [name]))}: {experiment.quantities[name]}")
         if name not in shown:
-            head.append(f"{name} = {', '.join(map(repr, np.ravel(values).tolist()))}")
+            lines = np.atleast_2d(values).tolist()
+            head.append(f"{name} = {'; '.join(', '.join(map(repr, line)) for line in lines)}")
     body = {name: column for group in shown.values() for name, column in group.items()}
     rows = zip(*(column.tolist() for column in body.values()), strict=True)
     lines = [*(f"# {line}" for line in head), ",".join(body)]

@@ -232,7 +232,8 @@ def test_a_table_holds_every_number_of_every_series_to_the_bit(link):
     for name, values in link.experiment.series(result_of(link.experiment)).items():
         assert any(line.startswith((f"{name}:", f"{name}_1")) for line in head)
         if name in aside:
-            np.testing.assert_array_equal(np.array(aside[name].split(", "), float), values)
+            lines = [line.split(", ") for line in aside[name].split("; ")]
+            np.testing.assert_array_equal(np.squeeze(np.array(lines, float)), np.squeeze(values))
         elif np.ndim(values) == 1:
             np.testing.assert_array_equal(columns.pop(name), values)
         else:
