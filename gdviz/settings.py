@@ -246,6 +246,15 @@ class Settings:
     def check(self) -> None:
         """Check what ties several fields together; raise `SettingError` if it does not fit."""
 
+    def ascending(self, lower: str, upper: str) -> None:
+        """Raise `SettingError` unless the setting `lower` is below the setting `upper`."""
+        low, high, one = getattr(self, lower), getattr(self, upper), declared(type(self))[lower]
+        if not low < high:
+            raise SettingError(
+                f"{type(self).__name__}.{lower} ({one.meaning}, {one.symbol}) must be below "
+                f"{upper} = {high:g}; got {low:g}"
+            )
+
     @classmethod
     def read(cls, name: str, value: Any) -> Any:
         """Return `value` as the setting `name` holds it.

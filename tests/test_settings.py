@@ -137,3 +137,20 @@ def test_relevance_follows_the_other_settings():
 def test_settings_stay_as_they_are():
     with pytest.raises(FrozenInstanceError):
         Walk().steps = 3
+
+
+def test_two_settings_that_are_out_of_order_are_both_named():
+    @dataclass(frozen=True)
+    class Span(Settings):
+        start: float = setting(1, symbol="a", meaning="where it starts", low=0, high=9)
+        stop: float = setting(2, symbol="b", meaning="where it stops", low=0, high=9)
+
+        def check(self):
+            self.ascending("start", "stop")
+
+    assert Span(3, 4).stop == 4
+    for start in (4, 5):
+        with pytest.raises(
+            SettingError, match=rf"Span.start \(where it starts, a\).*stop = 4; got {start}"
+        ):
+            Span(start, 4)

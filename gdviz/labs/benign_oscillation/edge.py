@@ -24,7 +24,7 @@ from gdviz.labs.benign_oscillation.runs import (
     step_size,
 )  # fmt: skip
 from gdviz.problems import oscillation
-from gdviz.settings import SettingError, setting
+from gdviz.settings import setting
 from gdviz.watch import Watch, unwatched
 
 D3 = Claim(
@@ -83,11 +83,7 @@ class Edge(OnPatches[Runs]):
     def check(self) -> None:
         """The range of step sizes must not be empty."""
         super().check()
-        if not self.smallest < self.largest:
-            raise SettingError(
-                f"{type(self).__name__}.smallest (smallest step size, c₁) must be below "
-                f"largest = {self.largest:g}; got {self.smallest:g}"
-            )
+        self.ascending("smallest", "largest")
 
     @property
     def swept(self) -> Sequence[float]:

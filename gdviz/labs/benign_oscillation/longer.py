@@ -23,7 +23,7 @@ from gdviz.labs.benign_oscillation.runs import (
     span,
     step_size,
 )  # fmt: skip
-from gdviz.settings import SettingError, setting
+from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
 D4 = Claim(
@@ -120,11 +120,7 @@ class Longer(OnPatches[LongerResult]):
     def check(self) -> None:
         """The small step size is below the large one."""
         super().check()
-        if not self.small < self.large:
-            raise SettingError(
-                f"{type(self).__name__}.small (small step size, c₁) must be below "
-                f"large = {self.large:g}; got {self.small:g}"
-            )
+        self.ascending("small", "large")
 
     @property
     def swept(self) -> Sequence[float]:

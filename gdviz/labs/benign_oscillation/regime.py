@@ -23,7 +23,7 @@ from gdviz.labs.benign_oscillation.runs import (
     span,
     step_size,
 )  # fmt: skip
-from gdviz.settings import SettingError, setting
+from gdviz.settings import setting
 from gdviz.watch import Watch, unwatched
 
 D11 = Claim(
@@ -111,11 +111,7 @@ class Regime(OnPatches[Runs]):
     def check(self) -> None:
         """The small step size is below the large one."""
         super().check()
-        if not self.small < self.large:
-            raise SettingError(
-                f"{type(self).__name__}.small (small step size, c₁) must be below "
-                f"large = {self.large:g}; got {self.small:g}"
-            )
+        self.ascending("small", "large")
 
     @property
     def swept(self) -> Sequence[float]:

@@ -146,11 +146,7 @@ class Gap(Experiment[GapResult]):
 
     def check(self) -> None:
         """The range of margins must not be empty, nor the batch too large."""
-        if not self.smallest < self.largest:
-            raise SettingError(
-                f"{type(self).__name__}.smallest (smallest margin aimed at, μ₁) must be below "
-                f"largest = {self.largest:g}; got {self.smallest:g}"
-            )
+        self.ascending("smallest", "largest")
         if self.steps * self.margins * self.seeds * self.n > 1e8:
             raise SettingError(
                 f"{type(self).__name__}: {self.steps} steps on {self.margins} × {self.seeds} sets "

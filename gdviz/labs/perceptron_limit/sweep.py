@@ -41,7 +41,7 @@ from gdviz.labs.perceptron_limit.runs import (
     run,
 )  # fmt: skip
 from gdviz.problems import separation
-from gdviz.settings import SettingError, setting
+from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
 C2 = Claim(
@@ -237,11 +237,7 @@ class Sweep(OnData[SweepResult]):
     def check(self) -> None:
         """The range of step sizes must not be empty."""
         super().check()
-        if not self.smallest < self.largest:
-            raise SettingError(
-                f"{type(self).__name__}.smallest (smallest step size, γ₁) must be below "
-                f"largest = {self.largest:g}; got {self.smallest:g}"
-            )
+        self.ascending("smallest", "largest")
 
     def simulate(self, watch: Watch = unwatched, device: str = "cpu") -> SweepResult:
         """Run both methods at all step sizes, and the perceptrons."""
