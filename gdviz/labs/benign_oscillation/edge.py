@@ -126,25 +126,16 @@ class Edge(OnPatches[Runs]):
             (result.train, "training samples"),
         )
         for i, (values, label) in enumerate(curves):
-            self._against_c(test, c, values, i, label, moves)
+            panels.against(test, c, values, i, label, moves, ms=4)
         if lost.any():
             test.plot(c, lost, color=plots.BAD, ls=":", marker="x", label="share that diverges")
         weak.set(title="Weak feature", ylabel="B")
-        self._against_c(weak, c, result.weak.mean(-1), 0, "network", moves)
+        panels.against(weak, c, result.weak.mean(-1), 0, "network", moves, ms=4)
         panels.theory(weak, c, oscillation.plateau(c / self.edge), 2, "1 − 1/c")
         self._draw_error(error, result)
         for axes in (test, weak):
             axes.legend(loc="best")
         return Film(steps=result.shown.tolist(), moves=moves)
-
-    def _against_c(
-        self, axes: Axes, c: Array, values: Array, i: int, label: str, moves: panels.Moves
-    ) -> None:
-        """The mean of (F, K, C) against c, moving with the step, and the band of its end."""
-        middle, low, high = span(values)
-        axes.fill_between(c, low[-1], high[-1], color=plots.PALETTE[i], alpha=0.15, lw=0)
-        (line,) = axes.plot(c, middle[-1], label=label, ms=4, **plots.series(i))
-        moves[line] = np.stack([np.broadcast_to(c, middle.shape), middle], -1)
 
     def _draw_error(self, axes: Axes, result: Runs) -> None:
         """Size and mean of the errors of steps 500 to 1500, and the mean of a 2-cycle."""

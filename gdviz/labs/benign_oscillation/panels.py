@@ -33,6 +33,16 @@ def curve(axes: Axes, x: ArrayLike, values: Array, name: str, i: int) -> None:
     axes.plot(x, values, label=name, **plots.line(i))
 
 
+def against(
+    axes: Axes, x: Array, values: Array, i: int, name: str, moves: Moves, **look: Any
+) -> None:
+    """Series `i` against x (X,): the mean of (F, K, X) at the present step, the band of the end."""
+    middle, low, high = span(values)
+    axes.fill_between(x, low[-1], high[-1], color=plots.PALETTE[i], alpha=0.15, lw=0)
+    (line,) = axes.plot(x, middle[-1], label=name, **plots.series(i), **look)
+    moves[line] = np.stack([np.broadcast_to(x, middle.shape), middle], -1)
+
+
 def cursor(axes: Axes, shown: Steps, moves: Moves) -> None:
     """A line at the present step, on an axis of steps."""
     axes.set(xlabel="step t", xlim=(0, shown[-1]))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gdviz import plots
@@ -171,24 +170,15 @@ class Regime(OnPatches[Runs]):
         x = self.values if rare else self.signals
         label = "samples with the weak feature alone, n_w" if rare else "ρ = (nₛ/2) ‖v‖²/ς²"
         for axes, reading in ((test, result.weak_test), (weak, result.weak.mean(-1))):
-            self._against(axes, x, self._by_value(reading, result), moves)
+            values = self._by_value(reading, result).swapaxes(1, 2)
+            for i, c in enumerate(self.swept):
+                panels.against(axes, x, values[..., i], i, panels.name(c), moves, ms=5)
             axes.set_xlabel(label)
             if not rare:
                 axes.axvline(1, color=plots.MUTED, ls=(0, (1, 3)), lw=1.2, label="ρ = 1")
         test.axhline(0.5, color=plots.MUTED, lw=0.8)
         test.legend(loc="best")
         return Film(steps=result.shown.tolist(), moves=moves)
-
-    def _against(self, axes: Axes, x: Array, values: Array, moves: panels.Moves) -> None:
-        """Means over the seeds of (F, V, S, C), moving with the step, and the band of the end."""
-        middle, low, high = span(values, 2)
-        for i, c in enumerate(self.swept):
-            axes.fill_between(
-                x, low[-1, :, i], high[-1, :, i], color=plots.PALETTE[i], alpha=0.15, lw=0
-            )
-            (line,) = axes.plot(x, middle[-1, :, i], label=panels.name(c), ms=5, **plots.series(i))
-            states = middle[..., i]
-            moves[line] = np.stack([np.broadcast_to(x, states.shape), states], -1)
 
     def describe(self, result: Runs) -> str:
         """Say what both step sizes reach at either end."""

@@ -21,7 +21,9 @@ from gdviz.labs.double_descent.runs import (
     Steps,
     at,
     descent,
+    exponent,
     grid,
+    momentum,
     ridge,
 )  # fmt: skip
 from gdviz.settings import SettingError, setting
@@ -108,14 +110,8 @@ class Budget(OnFeatures[BudgetResult]):
         1000, symbol="T", meaning="passes over the data: steps of the full gradient",
         low=10, high=10**6, scale="log", primary=True,
     )  # fmt: skip
-    momentum: float = setting(
-        0.9, symbol="β", meaning="momentum, heavy ball", low=0, high=0.99,
-        when={"vary": ("conditioning",)},
-    )  # fmt: skip
-    exponent: float = setting(
-        0.5, symbol="q", meaning="preconditioning: eigenvalues λ act as λ^(1 − q)", low=0, high=0.9,
-        when={"vary": ("conditioning",)},
-    )  # fmt: skip
+    momentum: float = momentum(0.9, when={"vary": ("conditioning",)})
+    exponent: float = exponent(0.5, when={"vary": ("conditioning",)})
     penalty: float = setting(
         1e-3, symbol="λ/L", meaning="penalty of ridge, in units of L", low=1e-8, high=1,
         scale="log", when={"vary": ("conditioning",)},

@@ -25,7 +25,9 @@ from gdviz.labs.double_descent.runs import (
     array,
     at,
     descent,
+    exponent,
     grid,
+    momentum,
     ridgeless,
 )  # fmt: skip
 from gdviz.problems import double_descent as theory
@@ -129,10 +131,8 @@ class Peak(OnFeatures[PeakResult]):
         False, symbol="centre", meaning="subtract the mean of every feature", primary=True,
         when={"features": ("relu",)},
     )  # fmt: skip
-    momentum: float = setting(0, symbol="β", meaning="momentum, heavy ball", low=0, high=0.99)
-    exponent: float = setting(
-        0, symbol="q", meaning="preconditioning: eigenvalues λ act as λ^(1 − q)", low=0, high=0.9
-    )
+    momentum: float = momentum(0)
+    exponent: float = exponent(0)
     start: float = setting(
         0, symbol="s₀", meaning="standard deviation of the first weights", low=0, high=2
     )

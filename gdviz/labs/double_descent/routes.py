@@ -24,7 +24,9 @@ from gdviz.labs.double_descent.runs import (
     Steps,
     at,
     descent,
+    exponent,
     grid,
+    momentum,
     ridge,
 )  # fmt: skip
 from gdviz.problems import double_descent as theory
@@ -116,12 +118,8 @@ class Routes(OnFeatures[RoutesResult]):
         0.01, symbol="ε", meaning="training error at p = n at which routes are compared",
         low=1e-4, high=0.3, scale="log", primary=True,
     )  # fmt: skip
-    momentum: float = setting(
-        0.9, symbol="β", meaning="momentum, heavy ball", low=0, high=0.99, primary=True
-    )
-    exponent: float = setting(
-        0.5, symbol="q", meaning="preconditioning: eigenvalues λ act as λ^(1 − q)", low=0, high=0.9
-    )
+    momentum: float = momentum(0.9, primary=True)
+    exponent: float = exponent(0.5)
 
     title = "Peak if and only if the loss is low"
     question = "Seven optimisers, one of them a thousand times faster: which of them has the peak?"

@@ -39,6 +39,19 @@ FLOOR = 1e-16
 FEATURES = {"relu": "Random ReLU features", "weak": "Linear, weak features"}
 
 
+def momentum(default: float, **more: Any) -> Any:
+    """The setting of a heavy ball."""
+    return setting(default, symbol="β", meaning="momentum, heavy ball", low=0, high=0.99, **more)
+
+
+def exponent(default: float, **more: Any) -> Any:
+    """The setting of an idealised preconditioner."""
+    return setting(
+        default, symbol="q", meaning="preconditioning: eigenvalues λ act as λ^(1 − q)",
+        low=0, high=0.9, **more,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class OnFeatures(Experiment[R], Generic[R]):
     """An experiment on S regression sets, whose models take the first p of the features."""
