@@ -28,7 +28,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Update
+from gdviz.descent import BLOCK, Update
 
 Array = NDArray[np.float64]
 
@@ -175,42 +175,63 @@ def sgd(data: Patches, c: Tensor, turns: NDArray[np.int64], seen: Tensor) -> Upd
 
     `c` is (C,). ``seen[t]`` (K, C) receives f of the first of them, before the step.
     """
-    samples = torch.from_numpy(turns.copy()).to(data.y.device)
-    which = torch.arange(len(data.y), device=data.y.device)[:, None]
-    labels = data.y[which, samples][:, :, None]  # (T, K, 1, b)
-    batch, patches_each = samples.shape[-1], data.X.shape[-2]
-    share = c[:, None] / batch
+    sets, n, patches_each, d = data.X.shape
+    samples = torch.from_numpy(turns.copy()).to(data.y.device)  # (T, K, b)
+    batch, runs = samples.shape[-1], len(data.y) * len(c)
+    which = torch.arange(sets, device=data.y.device)[:, None]
+    # run by run, as rows of one matrix: products of matrices are the quickest of all operations
+    labels = data.y[which, samples].repeat_interleave(len(c), 1).unbind()
+    share = (c / batch).repeat(sets)[:, None]
+    heard = seen.flatten(1).unbind()
+    places, rows = (samples + n * which).flatten(1), data.X.view(sets * n, -1)
+    everything = batch == n and bool((samples == torch.arange(n, device=samples.device)).all())
+    block: dict[int, Sequence[Tensor]] = {}
+
+    def visited(t: int) -> Tensor:
+        if everything:
+            return data.X.flatten(1, 2)
+        if t // BLOCK not in block:  # the samples of many steps are fetched at once
+            here = places[t // BLOCK * BLOCK :][:BLOCK]
+            fetched = rows.index_select(0, here.flatten())
+            block.clear()
+            block[t // BLOCK] = fetched.view(len(here), sets, -1, d).unbind()
+        return block[t // BLOCK][t % BLOCK]
 
     def update(w: Tensor, t: int) -> None:
-        x, neurons, j = data.X[which, samples[t]].flatten(1, 2), w.flatten(1, 2), _signs(w)
-        z = torch.bmm(neurons, x.mT).clamp_(min=0).view(*w.shape[:3], batch, patches_each)
-        f = z.square().flatten(2) @ _sums(w, batch, patches_each)
-        seen[t] = f[..., 0]
-        pull = (labels[t] - f).mul_(share)
-        z *= (j[:, None] * pull[:, :, None])[..., None]
-        neurons.baddbmm_(z.view(len(x), -1, x.shape[1]), x)
+        x, neurons = visited(t), w.flatten(1, 2)
+        add, spread = _sums(w, batch, patches_each)
+        z = torch.bmm(neurons, x.mT).clamp_(min=0)
+        each = z.view(runs, -1)
+        f = each.square().mm(add)
+        heard[t].copy_(f[:, 0])
+        each.mul_(torch.sub(labels[t], f).mul_(share).mm(spread))
+        neurons.baddbmm_(z, x)
 
     return update
 
 
 def _signs(w: Tensor) -> Tensor:
     """The sign j of each neuron, (2m,): the first half is positive."""
-    return _constants(w.shape[-2], 1, 1, w.dtype, w.device)[0]
+    ones = w.new_ones(w.shape[-2] // 2)
+    return torch.cat([ones, -ones])
 
 
-def _sums(w: Tensor, samples: int, patches_each: int) -> Tensor:
-    """What adds squares (2m·samples·patches) up to the outputs f of the samples."""
-    return _constants(w.shape[-2], samples, patches_each, w.dtype, w.device)[1]
+def _sums(w: Tensor, samples: int, patches_each: int) -> tuple[Tensor, Tensor]:
+    """The matrix that adds squares (2m·samples·patches) up to outputs f; and one that spreads.
+
+    It takes a number of each sample, times j, to every place that belongs to the sample.
+    """
+    return _matrices(w.shape[-2], samples, patches_each, w.dtype, w.device)
 
 
 @cache
-def _constants(
+def _matrices(
     neurons: int, samples: int, patches_each: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    ones = torch.ones(neurons // 2, dtype=dtype, device=device)
-    j = torch.cat([ones, -ones])
+    j = _signs(torch.empty(neurons, 1, dtype=dtype, device=device))
     own = torch.eye(samples, dtype=dtype, device=device).repeat_interleave(patches_each, 0)
-    return j, torch.kron(2 * j[:, None] / neurons, own)
+    spread = torch.kron(j[:, None], own)
+    return spread * (2 / neurons), spread.T.contiguous()
 
 
 def accuracy(w: Tensor, kinds: Sequence[Sequence[Tensor]], xi: Tensor) -> list[Tensor]:

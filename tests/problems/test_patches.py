@@ -87,6 +87,26 @@ def test_a_run_that_diverges_leaves_the_others_alone():
     np.testing.assert_array_equal(both[:, :, 0], run(0.5, 0.5).readings["w"][:, :, 0])
 
 
+def test_all_samples_in_another_order_are_the_full_batch():
+    data, steps = some_data(), 30
+    turns = patches.visits("full batch", 6, steps, SEEDS)
+    start = patches.start(4, 0.1, 9, SEEDS)
+
+    def run(turns):
+        seen = torch.zeros((steps, 2, 1), dtype=torch.float64)
+        final = descend(
+            patches.sgd(data, step_sizes(0.5), turns, seen), start, np.array([steps]),
+            lambda w: {"w": w},
+        ).final  # fmt: skip
+        return final, seen
+
+    (one, first), (two, last) = run(turns), run(turns[..., ::-1])
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+    f = patches.output(start, data.X)
+    for seen, sample in ((first, 0), (last, -1)):
+        np.testing.assert_allclose(seen[0, :, 0], f[:, 0, sample], rtol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_without_noise_the_network_is_the_map(seed):
     """One strong sample of label +1 alone: A and B follow the map, to the last digits."""
