@@ -12,10 +12,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
         "double_descent",
+        "factorisation",
         "features",
         "logistic",
         "oscillation",
         "patches",
+        "sensing",
         "separation",
         "two_layer",
     },
@@ -23,9 +25,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 
 if TYPE_CHECKING:
     from gdviz.problems import double_descent as double_descent
+    from gdviz.problems import factorisation as factorisation
     from gdviz.problems import features as features
     from gdviz.problems import logistic as logistic
     from gdviz.problems import oscillation as oscillation
     from gdviz.problems import patches as patches
+    from gdviz.problems import sensing as sensing
     from gdviz.problems import separation as separation
     from gdviz.problems import two_layer as two_layer

@@ -1,0 +1,414 @@
+r"""Matrix sensing with more columns than needed, symmetric and not, exact and measured.
+
+A matrix M (n1, n2) is to be recovered as P = XXᵀ (symmetric) or P = FGᵀ from what m measurements
+say of it, y_i = ⟨A_i, M⟩, or from M itself (the population loss, m = ∞). With
+
+.. math:: E = \frac1m \sum_i (⟨A_i, P⟩ - y_i) A_i \quad\text{or}\quad E = P - M
+
+gradient descent reads, without further factors,
+
+.. math:: X ← X - η E X, \qquad (F, G) ← (F - η E G, \; G - η E^T F) .
+
+It descends Σ(⟨A_i, P⟩ - y_i)²/4m in the symmetric case and Σ(⟨A_i, P⟩ - y_i)²/2m in the other; for
+the population loss the sums over m become ||P - M||²_F.
+
+A batch of S seeds and C configurations is one tensor (S, C, rows, k): n rows are an X, n1 + n2
+rows an F on top of a G. Runs of fewer columns have zeros in the last ones; these stay exactly zero,
+as a column of zeros in X, or in both F and G, has no gradient. Whatever differs from run to
+run (α, ρ, η, …) broadcasts against (S, C).
+
+Source: arXiv 2310.01769, "How Over-Parameterization Slows Down Gradient Descent in Matrix Sensing:
+The Curses of Symmetry and Initialization" [S], and for the l1 loss arXiv 2202.08788, "Global
+Convergence of Sub-gradient Method for Robust Matrix Recovery" [S]; of both the abstracts were
+read. The scales of the starts and the form of the rebalancing are ours [M].
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gdviz.descent import Probe, Update
+
+Array = NDArray[np.float64]
+
+DEAD = 1e-12
+"""Directions of F below this share of the largest carry nothing: rebalancing drops them."""
+
+
+# --- problems ---------------------------------------------------------------------------------
+
+
+def diagonal(singular_values: ArrayLike, n1: int, n2: int | None = None) -> Array:
+    """M = diag(σ_1, …, σ_r, 0, …), (n1, n2), square unless told; a random start sees no other."""
+    s = np.asarray(singular_values, float)
+    n2 = n1 if n2 is None else n2
+    if s.ndim != 1 or not 1 <= len(s) <= min(n1, n2) or not np.isfinite(s).all() or (s < 0).any():
+        raise ValueError(
+            f"singular_values must be 1 to {min(n1, n2)} finite numbers from 0 on; "
+            f"got {singular_values}"
+        )
+    M = np.zeros((n1, n2))
+    M[range(len(s)), range(len(s))] = s
+    return M
+
+
+@dataclass(frozen=True, eq=False)
+class Problem(ABC):
+    """A matrix `M` (n1, n2) and what is known of it; `symmetric` if XXᵀ may be fitted."""
+
+    M: Tensor
+    symmetric: bool
+
+    @abstractmethod
+    def error(self, P: Tensor) -> Tensor:
+        """E of estimates (S·C, n1, n2), in the same shape."""
+
+    @abstractmethod
+    def to(self, device: str) -> "Problem":
+        """Return the same problem on `device`."""
+
+    def gradient(self, w: Tensor) -> Tensor:
+        """EX, or EG on top of EᵀF, (S·C, rows, k), of weights (S, C, rows, k)."""
+        F, G = self.factors(w.flatten(0, 1))
+        if F is G:
+            return torch.bmm(self.error(torch.bmm(F, F.mT)), F)
+        E = self.error(torch.bmm(F, G.mT))
+        return torch.cat((torch.bmm(E, G), torch.bmm(E.mT, F)), 1)
+
+    def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors of P = FGᵀ, (…, n1, k) and (…, n2, k); one and the same for an X."""
+        n1, n2 = self.M.shape
+        if w.shape[-2] == n1 + n2:
+            return w[..., :n1, :], w[..., n1:, :]
+        if w.shape[-2] == n1 and self.symmetric:
+            return w, w
+        rows = f"{n1} or {n1 + n2}" if self.symmetric else f"{n1 + n2}"
+        raise ValueError(f"weights must be (S, C, {rows}, k) for this M; got {tuple(w.shape)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Problem):
+    """All of M is known: E = P - M. M is zero outside its leading `block`."""
+
+    block: Tensor
+
+    def to(self, device: str) -> "Population":  # noqa: D102
+        return replace(self, M=self.M.to(device), block=self.block.to(device))
+
+    def error(self, P: Tensor) -> Tensor:  # noqa: D102
+        return P - self.M
+
+    def gradient(self, w: Tensor) -> Tensor:
+        """The same in O(nk²): EG = F(GᵀG) - MG, of which only the block of M is multiplied."""
+        F, G = self.factors(w.flatten(0, 1))
+        M = self.block.expand(len(F), -1, -1)
+        a, b = self.block.shape
+        EG = torch.bmm(F, torch.bmm(G.mT, G))
+        EG[:, :a].baddbmm_(M, G[:, :b], alpha=-1)
+        if F is G:
+            return EG
+        EtF = torch.bmm(G, torch.bmm(F.mT, F))
+        EtF[:, :b].baddbmm_(M.mT, F[:, :a], alpha=-1)
+        return torch.cat((EG, EtF), 1)
+
+
+def population(M: ArrayLike) -> Population:
+    """Make a `Population` of an explicit (n1, n2) array.
+
+    Raises
+    ------
+    ValueError
+        Unless M is a non-empty finite matrix.
+    """
+    M = _matrix(M)
+    rows, columns = (np.flatnonzero(M.any(axis)) for axis in (1, 0))
+    a, b = (int(used[-1]) + 1 if len(used) else 1 for used in (rows, columns))
+    symmetric = M.shape == M.T.shape and bool((M == M.T).all())
+    return Population(torch.from_numpy(M), symmetric, torch.from_numpy(M[:a, :b].copy()))
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Problem):
+    """S draws of m measurements, one for every seed; each belongs to all its configurations.
+
+    `A` (S, m, n1·n2) and `y` (S, 1 or C, m), both divided by sqrt(m), so that E = Aᵀ(AP - y).
+    Where there are enough of them, `H` = AᵀA (S, n1·n2, n1·n2) and `h` = Aᵀy (S, 1 or C, n1·n2)
+    say it with fewer operations.
+    """
+
+    A: Tensor
+    y: Tensor
+    H: Tensor | None
+    h: Tensor
+
+    def to(self, device: str) -> "Measured":  # noqa: D102
+        H = None if self.H is None else self.H.to(device)
+        M, A, y, h = (x.to(device) for x in (self.M, self.A, self.y, self.h))
+        return replace(self, M=M, A=A, y=y, H=H, h=h)
+
+    def residual(self, P: Tensor) -> Tensor:
+        """(⟨A_i, P⟩ - y_i)/sqrt(m), (S, C, m), of estimates (S·C, n1, n2)."""
+        return torch.baddbmm(self.y, self._long(P), self.A.mT, beta=-1)
+
+    def error(self, P: Tensor) -> Tensor:  # noqa: D102
+        if self.H is not None:
+            return torch.baddbmm(self.h, self._long(P), self.H, beta=-1).view_as(P)
+        return torch.bmm(self.residual(P), self.A).view_as(P)
+
+    def sign_error(self, P: Tensor) -> Tensor:
+        """E of the l1 loss Σ|⟨A_i, P⟩ - y_i|/m: Σ sign(⟨A_i, P⟩ - y_i) A_i/m, sign(0) = 0."""
+        E = torch.bmm(self.residual(P).sign_(), self.A).view_as(P)
+        return E.div_(self.A.shape[1] ** 0.5)
+
+    def _long(self, P: Tensor) -> Tensor:
+        return P.reshape(len(self.A), -1, self.A.shape[-1])
+
+
+def measured(M: ArrayLike, A: ArrayLike, y: ArrayLike | None = None) -> Measured:
+    """Make a `Measured` of explicit measurements.
+
+    Parameters
+    ----------
+    M
+        (n1, n2), what the error of an estimate is taken to.
+    A
+        (m, n1, n2), or (S, m, n1, n2) for S draws.
+    y
+        (m,), (S, m) or (S, C, m); ⟨A_i, M⟩ unless told.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN or infinity.
+    """
+    M, A = _matrix(M), np.array(A, float)
+    A = A[None] if A.ndim == 3 else A
+    if A.ndim != 4 or 0 in A.shape or A.shape[2:] != M.shape:
+        raise ValueError(f"A must be (m, n1, n2) or (S, m, n1, n2) as M is {M.shape}; got {A.shape}")
+    symmetric = M.shape == M.T.shape and bool((M == M.T).all() and (A == A.mT).all())
+    S, m = A.shape[:2]
+    A = A.reshape(S, m, -1)
+    y = A @ M.ravel() if y is None else np.array(y, float)
+    y = y[None] if y.ndim == 1 else y
+    y = y[:, None] if y.ndim == 2 else y
+    if y.ndim != 3 or y.shape[::2] != (S, m):
+        raise ValueError(f"y must be ({S}, {m}) or ({S}, C, {m}) as A says; got {y.shape}")
+    if not (np.isfinite(A).all() and np.isfinite(y).all()):
+        raise ValueError("measurements A and y must be finite; got NaN or infinity")
+    rows, values = (torch.from_numpy(x / np.sqrt(m)) for x in (A, y))
+    H = rows.mT @ rows if m > M.size / 2 else None
+    return Measured(torch.from_numpy(M), symmetric, rows, values, H, values @ rows)
+
+
+def gaussian(
+    M: ArrayLike, m: int, seeds: Sequence[int], symmetric: bool = True,
+    outliers: ArrayLike = 0.0, size: float = 10.0,
+) -> Measured:  # fmt: skip
+    """Draw m measurements of M for every seed, entries N(0, 1).
+
+    Parameters
+    ----------
+    symmetric
+        Use (A + Aᵀ)/2, which X needs; M must be symmetric then.
+    outliers, size
+        A fraction, or one for every configuration (C,), of the y_i has size·N(0, 1) added to it.
+        The outliers of a smaller fraction are among those of a larger one.
+    """
+    M = _matrix(M)
+    if symmetric and (M.shape != M.T.shape or (M != M.T).any()):
+        raise ValueError("M must be symmetric for symmetric measurements")
+    if m != int(m) or m < 1:
+        raise ValueError(f"m must be a whole number from 1 on; got {m}")
+    p = np.atleast_1d(np.asarray(outliers, float))
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"outliers must be fractions from 0 to 1; got {outliers}")
+    A = np.stack([np.random.default_rng((s, 2)).standard_normal((m, *M.shape)) for s in seeds])
+    A = (A + A.mT) / 2 if symmetric else A
+    y = np.repeat((A.reshape(len(A), m, -1) @ M.ravel())[:, None], len(p), axis=1)
+    for one, seed in zip(y, seeds, strict=True):
+        rng = np.random.default_rng((seed, 3))
+        hit = rng.permutation(m) < np.round(p * m)[:, None]
+        one += hit * size * rng.standard_normal(m)
+    return measured(M, A, y)
+
+
+def _matrix(M: ArrayLike) -> Array:
+    M = np.array(M, float)
+    if M.ndim != 2 or not M.size or not np.isfinite(M).all():
+        raise ValueError(f"M must be a non-empty finite matrix; got shape {M.shape}")
+    return M
+
+
+# --- starts -----------------------------------------------------------------------------------
+
+
+def start(k: ArrayLike, n: int, alpha: ArrayLike, seeds: Sequence[int]) -> Tensor:
+    """X_0 = α N(0, I/n), (S, C, n, k_max): singular values about α(1 ± sqrt(k/n)).
+
+    `k` and `alpha` are scalars or (C,). Columns are nested: a seed gives the same first ones for
+    every k. α = 0 is a saddle, from which nothing moves.
+    """
+    return torch.from_numpy(_normal(k, n, alpha, seeds, 0))
+
+
+def start_pair(
+    k: ArrayLike, n1: int, n2: int, alpha: ArrayLike, rho: ArrayLike, seeds: Sequence[int]
+) -> Tensor:
+    """F_0 = α N(0, I/n1) on top of G_0 = ρα N(0, I/n2), (S, C, n1 + n2, k_max), nested.
+
+    `rho` is the imbalance; the F_0 of a seed is its X_0. With ρ = 0 the idle rows of G are and
+    stay zero: a special case without a slow phase. Other pairs: ``torch.cat((F, G), -2)``.
+    """
+    k, alpha, rho = np.broadcast_arrays(k, alpha, _real("rho", rho))
+    return torch.from_numpy(
+        np.concatenate(
+            (_normal(k, n1, alpha, seeds, 0), _normal(k, n2, rho * alpha, seeds, 1)), axis=-2
+        )
+    )
+
+
+def _normal(k: ArrayLike, n: int, scale: ArrayLike, seeds: Sequence[int], stream: int) -> Array:
+    k, scale = (np.atleast_1d(x) for x in np.broadcast_arrays(k, _real("alpha", scale)))
+    if not (k == np.floor(k)).all() or (k < 1).any() or k.ndim != 1:
+        raise ValueError(f"k must be whole numbers from 1 on; got {k.tolist()}")
+    drawn = np.stack(  # column after column, so that more of them leave the first as they are
+        [np.random.default_rng((s, stream)).standard_normal((int(k.max()), n)).T for s in seeds]
+    )
+    live = np.arange(int(k.max())) < k[:, None]
+    return np.asarray(drawn[:, None] * (scale[:, None] * live / np.sqrt(n))[:, None])
+
+
+def _real(name: str, value: ArrayLike) -> Array:
+    x = np.asarray(value, float)
+    if not (np.isfinite(x) & (x >= 0)).all():
+        raise ValueError(f"{name} must be finite and not negative; got {value}")
+    return x
+
+
+# --- descent ----------------------------------------------------------------------------------
+
+
+def gradient_descent(problem: Problem, step_size: ArrayLike) -> Update:
+    """Gradient descent on X or on F and G, as the rows of the weights say.
+
+    `step_size` broadcasts against (S, C). Past the stability limit a run cycles or ends as
+    NaN, alone.
+    """
+    pace = -_per_run("step_size", step_size, problem)
+
+    def update(w: Tensor, t: int) -> None:
+        w.addcmul_(problem.gradient(w).view_as(w), pace)
+
+    return update
+
+
+def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update:
+    """The l1 method X ← X - η_t E_1 X with steps η_t = `first`·`decay`^t; both as (S, C).
+
+    Its step has a length that does not shrink with the error, hence the decay. Outliers change
+    only the signs of their residuals.
+    """
+    eta, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
+
+    def update(w: Tensor, t: int) -> None:
+        X, _ = problem.factors(w.flatten(0, 1))
+        E = problem.sign_error(torch.bmm(X, X.mT))
+        w.addcmul_(torch.bmm(E, X).view_as(w), eta * q**t, value=-1)
+
+    return update
+
+
+def rebalanced(
+    update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0
+) -> Update:
+    """The same descent, but `rebalance` first at step `at` ≥ 0; never in runs where it is negative.
+
+    `at` and `beta` broadcast against (S, C). What is recorded at step `at` is still as it was.
+    """
+    steps = torch.as_tensor(np.asarray(at, int), device=problem.M.device)
+    moments = set(steps.flatten().tolist())
+    scale = _per_run("beta", beta, problem)
+
+    def changed(w: Tensor, t: int) -> None:
+        if t in moments:
+            due = (steps == t).expand(w.shape[:2])[..., None, None]
+            w.copy_(torch.where(due, rebalance(problem, w, scale), w))
+        update(w, t)
+
+    return changed
+
+
+def rebalance(problem: Problem, w: Tensor, beta: Tensor | float = 1.0) -> Tensor:
+    """F ← βU and G ← GVS/β with F = USVᵀ, of weights (S, C, n1 + n2, k); beta (S, C, 1, 1).
+
+    P stays as it is and FᵀF becomes β²I. Directions with S_j ≤ 1e-12 S_1 carry nothing
+    of P: their columns become zero, those of the padding among them, and would otherwise be
+    multiplied by 1e12. Runs that are not finite stay as they are.
+
+    Source: the one modified step is the paper's [S], its form recalled [R] and verified here [M].
+    """
+    fine = w.isfinite().all(-1).all(-1)[..., None, None]
+    F, G = problem.factors(torch.where(fine, w, 0))
+    U, S, Vt = torch.linalg.svd(F, full_matrices=False)
+    S = S[..., None, :]
+    alive = S > DEAD * S[..., :1]
+    new = torch.zeros_like(w)
+    new_F, new_G = (x[..., : S.shape[-1]] for x in problem.factors(new))
+    new_F.copy_(U * (alive * beta))
+    new_G.copy_((G @ Vt.mT) * (alive * S / beta))
+    return torch.where(fine, new, w)
+
+
+def _per_run(name: str, value: ArrayLike, problem: Problem) -> Tensor:
+    """A positive number for each run, (…, 1, 1), where the problem is."""
+    x = np.asarray(value, float)
+    if not (np.isfinite(x) & (x > 0)).all():
+        raise ValueError(f"{name} must be finite and positive; got {value}")
+    return torch.as_tensor(x, device=problem.M.device)[..., None, None]
+
+
+# --- readings ---------------------------------------------------------------------------------
+
+
+def readings(problem: Problem, estimate: bool = False) -> Probe:
+    """Return the probe of a run: what it gives of weights (T, S, C, rows, k).
+
+    ``error`` ||P - M||_F and, with measurements, ``train``, the loss that gradient descent
+    descends, (T, S, C) each; singular values ``X`` (T, S, C, min(n, k)), or ``F`` and ``G`` and
+    ``slowest`` (T, S, C), the least eigenvalue of FᵀF over the live columns (over n1 dimensions, if
+    there are more columns). With `estimate` also P itself, (T, S, C, n1, n2), for pictures.
+
+    Of a run that is not finite any more the errors are infinite and the rest is NaN.
+    """
+
+    def probe(w: Tensor) -> dict[str, Tensor]:
+        F, G = problem.factors(w)
+        P = F @ G.mT
+        found = {"error": _or_infinity(torch.linalg.matrix_norm(P - problem.M))}
+        if isinstance(problem, Measured):
+            part = 4 if F is G else 2
+            squares = [problem.residual(one.flatten(0, 1)).square().sum(-1) for one in P]
+            found["train"] = _or_infinity(torch.stack(squares) / part)
+        if F is G:
+            found["X"] = _singular_values(F)
+        else:
+            found["F"], found["G"] = _singular_values(F), _singular_values(G)
+            live = (w != 0).any(-2).sum(-1, keepdim=True).clamp(1, found["F"].shape[-1])
+            found["slowest"] = found["F"].gather(-1, live - 1).squeeze(-1).square()
+        return found | {"estimate": P} if estimate else found
+
+    return probe
+
+
+def _or_infinity(x: Tensor) -> Tensor:
+    return x.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def _singular_values(x: Tensor) -> Tensor:
+    fine = x.isfinite().all(-1).all(-1)[..., None]
+    return torch.where(fine, torch.linalg.svdvals(torch.where(fine[..., None], x, 0)), torch.nan)
