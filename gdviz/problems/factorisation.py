@@ -67,7 +67,7 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     n, k = Z.shape
     q = min(k, int((m > 0).sum()))
     Q, R = np.linalg.qr(Z[:q].T, mode="complete")
-    lead = np.linalg.solve(R[:q].T, Q[:, :q].T).T if q else Q[:, :0]  # Z[:q] @ lead = I
+    lead = np.linalg.solve(R[:q], Q[:, :q].T).T if q else Q[:, :0]  # Z[:q] @ lead = I
     late = np.where(t > 0, t, 1)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         log_c = np.log(np.where(m, -np.expm1(-2 * np.abs(m) * late) / np.abs(m), 2 * late)) / 2
@@ -138,7 +138,8 @@ def imbalance(F: ArrayLike, G: ArrayLike) -> Array:
     """
     F, G = (np.asarray(x, float) for x in (F, G))
     live = F.any(-2) | G.any(-2)
-    gap = F.mT @ F - G.mT @ G
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = F.mT @ F - G.mT @ G
     bound = np.full(gap.shape[:-2], np.nan)
     for i in np.ndindex(bound.shape):
         one = gap[i][np.ix_(live[i], live[i])]
@@ -182,26 +183,44 @@ def budget(
 
 # --- fits -------------------------------------------------------------------------------------
 
+Window = tuple[ArrayLike, ArrayLike]
+"""First and last step of a fit, ends included; numbers, or one for every run."""
 
-def slope(steps: ArrayLike, error: ArrayLike, window: tuple[float, float]) -> Array:
-    """Slope of log err over log T for T in the window, (…,) of errors (T, …); -1 for 1/T."""
+
+def slope(steps: ArrayLike, error: ArrayLike, window: Window) -> Array:
+    """Slope of log err over log T in the window, (…,) of errors (T, …); -1 for 1/T.
+
+    Errors below `FLOOR` or not finite are left out; NaN for fewer than two points.
+    """
     return _fit(steps, error, window, np.log)
 
 
-def rate(steps: ArrayLike, error: ArrayLike, window: tuple[float, float]) -> Array:
-    """The rate of err ~ exp(-rate·T) for T in the window, (…,) of errors (T, …)."""
+def rate(steps: ArrayLike, error: ArrayLike, window: Window) -> Array:
+    """The rate of err ~ exp(-rate·T) in the window, in the same way; see `tail`."""
     return -_fit(steps, error, window, np.asarray)
 
 
+def tail(steps: ArrayLike, error: ArrayLike) -> Window:
+    """The window of every run from half of its last step with an error above `FLOOR` to there."""
+    T, used = _usable(steps, error)
+    last = np.where(used, T, 0).max(0)
+    return last / 2, last
+
+
+def _usable(steps: ArrayLike, error: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+    """The steps as (T, 1, …), and which of the errors (T, …) a fit may use."""
+    e, T = np.asarray(error, float), np.asarray(steps, float)
+    return T.reshape(-1, *[1] * (e.ndim - 1)), np.isfinite(e) & (e >= FLOOR)
+
+
 def _fit(
-    steps: ArrayLike, error: ArrayLike, window: tuple[float, float], scale: Callable[[Array], Array]
+    steps: ArrayLike, error: ArrayLike, window: Window, scale: Callable[[Array], Array]
 ) -> Array:
-    """Least squares of log err over scale(T), ends included; NaN for fewer than two points."""
-    T, e = np.asarray(steps, float), np.asarray(error, float)
-    inside = (T >= window[0]) & (T <= window[1]) & (T > 0)
-    x, e = scale(T[inside]).reshape(-1, *[1] * (e.ndim - 1)), e[inside]
+    T, used = _usable(steps, error)
+    used = used & (np.maximum(window[0], 1) <= T) & (window[1] >= T)
+    count = used.sum(0)
+    y = np.log(np.where(used, error, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        used = np.isfinite(e) & (e >= FLOOR)
-        y, count = np.log(np.where(used, e, 1)), used.sum(0)
+        x = scale(np.where(used, T, 1))
         x = np.where(used, x - (x * used).sum(0) / count, 0)
         return np.asarray(np.where(count > 1, (x * y).sum(0) / (x * x).sum(0), np.nan))

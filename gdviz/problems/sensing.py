@@ -26,6 +26,7 @@ read. The scales of the starts and the form of the rebalancing are ours [M].
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -93,28 +94,34 @@ class Problem(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Population(Problem):
-    """All of M is known: E = P - M. M is zero outside its leading `block`."""
+    """All of M is known: E = P - M. The `diagonal` (n, 1) is there if M is square and has no more.
 
-    block: Tensor
+    A step is 4 tensor operations on an X and 8 on F and G.
+    """
+
+    diagonal: Tensor | None
 
     def to(self, device: str) -> "Population":  # noqa: D102
-        return replace(self, M=self.M.to(device), block=self.block.to(device))
+        diagonal = None if self.diagonal is None else self.diagonal.to(device)
+        return replace(self, M=self.M.to(device), diagonal=diagonal)
 
     def error(self, P: Tensor) -> Tensor:  # noqa: D102
         return P - self.M
 
     def gradient(self, w: Tensor) -> Tensor:
-        """The same in O(nk²): EG = F(GᵀG) - MG, of which only the block of M is multiplied."""
+        """The same in O(nk²) and one product with M: EG = F(GᵀG) - MG, EᵀF = G(FᵀF) - MᵀF."""
         F, G = self.factors(w.flatten(0, 1))
-        M = self.block.expand(len(F), -1, -1)
-        a, b = self.block.shape
-        EG = torch.bmm(F, torch.bmm(G.mT, G))
-        EG[:, :a].baddbmm_(M, G[:, :b], alpha=-1)
+        EG = self._less(torch.bmm(F, torch.bmm(G.mT, G)), self.M, G)
         if F is G:
             return EG
-        EtF = torch.bmm(G, torch.bmm(F.mT, F))
-        EtF[:, :b].baddbmm_(M.mT, F[:, :a], alpha=-1)
+        EtF = self._less(torch.bmm(G, torch.bmm(F.mT, F)), self.M.mT, F)
         return torch.cat((EG, EtF), 1)
+
+    def _less(self, x: Tensor, M: Tensor, factor: Tensor) -> Tensor:
+        """x - M factor, in the place of x."""
+        if self.diagonal is not None:
+            return x.addcmul_(factor, self.diagonal, value=-1)
+        return x.baddbmm_(M.expand(len(x), -1, -1), factor, alpha=-1)
 
 
 def population(M: ArrayLike) -> Population:
@@ -125,20 +132,21 @@ def population(M: ArrayLike) -> Population:
     ValueError
         Unless M is a non-empty finite matrix.
     """
-    M = _matrix(M)
-    rows, columns = (np.flatnonzero(M.any(axis)) for axis in (1, 0))
-    a, b = (int(used[-1]) + 1 if len(used) else 1 for used in (rows, columns))
-    symmetric = M.shape == M.T.shape and bool((M == M.T).all())
-    return Population(torch.from_numpy(M), symmetric, torch.from_numpy(M[:a, :b].copy()))
+    M = torch.from_numpy(_matrix(M))
+    symmetric = M.shape == M.mT.shape and torch.equal(M, M.mT)
+    diagonal = M.diagonal()[:, None].clone()
+    plain = symmetric and torch.equal(M, diagonal * torch.eye(len(M)))
+    return Population(M, symmetric, diagonal if plain else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Measured(Problem):
     """S draws of m measurements, one for every seed; each belongs to all its configurations.
 
-    `A` (S, m, n1·n2) and `y` (S, 1 or C, m), both divided by sqrt(m), so that E = Aᵀ(AP - y).
-    Where there are enough of them, `H` = AᵀA (S, n1·n2, n1·n2) and `h` = Aᵀy (S, 1 or C, n1·n2)
-    say it with fewer operations.
+    Matrices are long rows here, of d = n1·n2 entries; symmetric ones of the d = n(n + 1)/2 on and
+    above the diagonal, those above it times sqrt(2), which leaves inner products as they are.
+    `A` (S, m, d) and `y` (S, 1 or C, m) are divided by sqrt(m), so that E = Aᵀ(AP - y). Where that
+    takes fewer operations, `H` = AᵀA (S, d, d) and `h` = Aᵀy (S, 1 or C, d) say the same.
     """
 
     A: Tensor
@@ -156,17 +164,43 @@ class Measured(Problem):
         return torch.baddbmm(self.y, self._long(P), self.A.mT, beta=-1)
 
     def error(self, P: Tensor) -> Tensor:  # noqa: D102
-        if self.H is not None:
-            return torch.baddbmm(self.h, self._long(P), self.H, beta=-1).view_as(P)
-        return torch.bmm(self.residual(P), self.A).view_as(P)
+        if self.H is None:
+            return self._matrix(torch.bmm(self.residual(P), self.A))
+        return self._matrix(torch.baddbmm(self.h, self._long(P), self.H, beta=-1))
 
     def sign_error(self, P: Tensor) -> Tensor:
         """E of the l1 loss Σ|⟨A_i, P⟩ - y_i|/m: Σ sign(⟨A_i, P⟩ - y_i) A_i/m, sign(0) = 0."""
-        E = torch.bmm(self.residual(P).sign_(), self.A).view_as(P)
-        return E.div_(self.A.shape[1] ** 0.5)
+        signs = self.residual(P).sign_().div_(self.A.shape[1] ** 0.5)
+        return self._matrix(torch.bmm(signs, self.A))
 
     def _long(self, P: Tensor) -> Tensor:
-        return P.reshape(len(self.A), -1, self.A.shape[-1])
+        """Matrices (S·C, n1, n2) as rows (S, C, d)."""
+        return _long(P, self.symmetric).view(len(self.A), -1, self.A.shape[-1])
+
+    def _matrix(self, rows: Tensor) -> Tensor:
+        """Rows (S, C, d) as matrices (S·C, n1, n2)."""
+        rows = rows.flatten(0, 1)
+        if self.symmetric:
+            _, _, root, whole = _half(len(self.M), rows.device)
+            rows = (rows / root).index_select(1, whole)
+        return rows.view(-1, *self.M.shape)
+
+
+def _long(P: Tensor, symmetric: bool) -> Tensor:
+    rows = P.flatten(-2)
+    if symmetric:  # of an FGᵀ only the symmetric part is seen
+        upper, lower, root, _ = _half(P.shape[-1], P.device)
+        rows = (rows.index_select(-1, upper) + rows.index_select(-1, lower)) * (root / 2)
+    return rows
+
+
+@cache
+def _half(n: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which of n² entries are the upper half, which mirror it, factors, and where each of n² is."""
+    i, j = torch.triu_indices(n, n, device=device)
+    at = torch.empty(n, n, dtype=torch.long, device=device)
+    at[i, j] = at[j, i] = torch.arange(len(i), device=device)
+    return i * n + j, j * n + i, torch.where(i == j, 1, 2).double().sqrt(), at.flatten()
 
 
 def measured(M: ArrayLike, A: ArrayLike, y: ArrayLike | None = None) -> Measured:
@@ -192,16 +226,16 @@ def measured(M: ArrayLike, A: ArrayLike, y: ArrayLike | None = None) -> Measured
         raise ValueError(f"A must be (m, n1, n2) or (S, m, n1, n2) as M is {M.shape}; got {A.shape}")
     symmetric = M.shape == M.T.shape and bool((M == M.T).all() and (A == A.mT).all())
     S, m = A.shape[:2]
-    A = A.reshape(S, m, -1)
-    y = A @ M.ravel() if y is None else np.array(y, float)
+    y = A.reshape(S, m, -1) @ M.ravel() if y is None else np.array(y, float)
     y = y[None] if y.ndim == 1 else y
     y = y[:, None] if y.ndim == 2 else y
     if y.ndim != 3 or y.shape[::2] != (S, m):
         raise ValueError(f"y must be ({S}, {m}) or ({S}, C, {m}) as A says; got {y.shape}")
     if not (np.isfinite(A).all() and np.isfinite(y).all()):
         raise ValueError("measurements A and y must be finite; got NaN or infinity")
-    rows, values = (torch.from_numpy(x / np.sqrt(m)) for x in (A, y))
-    H = rows.mT @ rows if m > M.size / 2 else None
+    rows = _long(torch.from_numpy(A / np.sqrt(m)), symmetric).contiguous()
+    values = torch.from_numpy(y / np.sqrt(m))
+    H = rows.mT @ rows if m > rows.shape[-1] / 2 else None
     return Measured(torch.from_numpy(M), symmetric, rows, values, H, values @ rows)
 
 
@@ -359,8 +393,8 @@ def rebalance(problem: Problem, w: Tensor, beta: Tensor | float = 1.0) -> Tensor
     alive = S > DEAD * S[..., :1]
     new = torch.zeros_like(w)
     new_F, new_G = (x[..., : S.shape[-1]] for x in problem.factors(new))
-    new_F.copy_(U * (alive * beta))
-    new_G.copy_((G @ Vt.mT) * (alive * S / beta))
+    new_F.copy_(U * alive * beta)  # a bool times a float alone would be float32
+    new_G.copy_((G @ Vt.mT) * (alive * S) / beta)
     return torch.where(fine, new, w)
 
 
