@@ -6,13 +6,15 @@ steps, err = ||P - M||_F. All of it is for the population loss, ||XXᵀ - M||²/
 ===================================  =========================================================
 X, k = r                             err ~ (1 - ησ_r)^T
 X, k > r                             err → sqrt(min(k, n) - r)/(2ηT): a law, and no longer a rate
-F, G, k > r                          err ~ (1 - η λ_min(FᵀF))^T, λ_min ~ α² for F_0 of size α
+F, G, k > r, F_0 the larger          err ~ (1 - η λ_min(FᵀF))^T, λ_min ~ α² for F_0 of size α
 F, G after FᵀF = β²I at some step    err ~ (1 - η min(β², σ_r²/β²))^T, whatever α was
 ===================================  =========================================================
 
 The third holds since the rows K of G outside the row space of M obey K ← K(I - ηFᵀF) exactly, and
-the last since the change of variables lifts λ_min(FᵀF) to β². NumPy alone, so that a stored result
-can be judged and drawn without torch.
+the last since the change of variables lifts λ_min(FᵀF) to β². It has to wait until P has found the
+range of M: done earlier, it leaves a σ_r(G)² below σ_r²/β², and that is then the rate.
+
+NumPy alone, so that a stored result can be judged and drawn without torch.
 
 Source: the laws are those of arXiv 2310.01769, "How Over-Parameterization Slows Down Gradient
 Descent in Matrix Sensing: The Curses of Symmetry and Initialization" [S]; constants, flow and
@@ -59,7 +61,7 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     if X.ndim != 2 or len(X) != len(M) or not np.isfinite(X).all():
         raise ValueError(f"X must be a finite ({len(M)}, k) array; got shape {X.shape}")
     if t.ndim != 1 or not ((t >= 0) & np.isfinite(t)).all():
-        raise ValueError(f"times must be finite numbers from 0 on; got {times}")
+        raise ValueError(f"times must be finite numbers from 0 on; got {times!r}")
     m, basis = np.linalg.eigh(M)
     m, basis = m[::-1], basis[:, ::-1]
     m[np.abs(m) < 1e-14 * np.abs(m).max(initial=0)] = 0  # a rounded zero would grow by t = 1e14
@@ -82,7 +84,7 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     half = np.linalg.qr(stack)[0][:, :n] * np.exp(-shrunk)[..., None]
     half = np.where((t > 0)[:, None, None], half, Z)
     half = basis @ half
-    return half @ half.mT
+    return np.asarray(half @ half.mT)
 
 
 # --- laws -------------------------------------------------------------------------------------
@@ -104,12 +106,12 @@ def linear_rate(step_size: ArrayLike, low: ArrayLike, top: ArrayLike) -> Array:
 
     `low` and `top` are the slowest and fastest curvatures that the error sees:
 
-    ==================  ========================  ==================
-    k = r, balanced     σ_r                       2σ_1
-    F, G with k > r     λ_min(FᵀF) at the end     2σ_1 (nearly)
-    ==================  ========================  ==================
+    ============================  ============================  =============
+    X or F and G, k = r           σ_r                           2σ_1
+    F and G in general            `slowest` of their readings   2σ_1 (nearly)
+    ============================  ============================  =============
 
-    For `after_rebalancing` there is a function. NaN where a number is not finite.
+    Past ησ_1 = 2/3 the fastest are the slow ones. NaN where a number is not finite.
     """
     eta = np.asarray(step_size, float)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -137,7 +139,7 @@ def imbalance(F: ArrayLike, G: ArrayLike) -> Array:
     for G_0 at a third of F_0, and no bound at all for factors of equal size.
     """
     F, G = (np.asarray(x, float) for x in (F, G))
-    live = F.any(-2) | G.any(-2)
+    live = np.asarray(F.any(-2) | G.any(-2))
     with np.errstate(invalid="ignore", over="ignore"):
         gap = F.mT @ F - G.mT @ G
     bound = np.full(gap.shape[:-2], np.nan)
@@ -217,7 +219,7 @@ def _fit(
     steps: ArrayLike, error: ArrayLike, window: Window, scale: Callable[[Array], Array]
 ) -> Array:
     T, used = _usable(steps, error)
-    used = used & (np.maximum(window[0], 1) <= T) & (window[1] >= T)
+    used = used & (np.maximum(window[0], 1) <= T) & (np.asarray(window[1]) >= T)
     count = used.sum(0)
     y = np.log(np.where(used, error, 1))
     with np.errstate(invalid="ignore", divide="ignore"):

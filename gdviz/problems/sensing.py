@@ -51,7 +51,7 @@ def diagonal(singular_values: ArrayLike, n1: int, n2: int | None = None) -> Arra
     if s.ndim != 1 or not 1 <= len(s) <= min(n1, n2) or not np.isfinite(s).all() or (s < 0).any():
         raise ValueError(
             f"singular_values must be 1 to {min(n1, n2)} finite numbers from 0 on; "
-            f"got {singular_values}"
+            f"got {singular_values!r}"
         )
     M = np.zeros((n1, n2))
     M[range(len(s)), range(len(s))] = s
@@ -118,7 +118,7 @@ class Population(Problem):
         return torch.cat((EG, EtF), 1)
 
     def _less(self, x: Tensor, M: Tensor, factor: Tensor) -> Tensor:
-        """x - M factor, in the place of x."""
+        """Subtract M factor from x in place."""
         if self.diagonal is not None:
             return x.addcmul_(factor, self.diagonal, value=-1)
         return x.baddbmm_(M.expand(len(x), -1, -1), factor, alpha=-1)
@@ -133,7 +133,7 @@ def population(M: ArrayLike) -> Population:
         Unless M is a non-empty finite matrix.
     """
     M = torch.from_numpy(_matrix(M))
-    symmetric = M.shape == M.mT.shape and torch.equal(M, M.mT)
+    symmetric = torch.equal(M, M.mT)
     diagonal = M.diagonal()[:, None].clone()
     plain = symmetric and torch.equal(M, diagonal * torch.eye(len(M)))
     return Population(M, symmetric, diagonal if plain else None)
@@ -223,8 +223,10 @@ def measured(M: ArrayLike, A: ArrayLike, y: ArrayLike | None = None) -> Measured
     M, A = _matrix(M), np.array(A, float)
     A = A[None] if A.ndim == 3 else A
     if A.ndim != 4 or 0 in A.shape or A.shape[2:] != M.shape:
-        raise ValueError(f"A must be (m, n1, n2) or (S, m, n1, n2) as M is {M.shape}; got {A.shape}")
-    symmetric = M.shape == M.T.shape and bool((M == M.T).all() and (A == A.mT).all())
+        raise ValueError(
+            f"A must be (m, n1, n2) or (S, m, n1, n2) as M is {M.shape}; got {A.shape}"
+        )
+    symmetric = np.array_equal(M, M.T) and np.array_equal(A, A.mT)
     S, m = A.shape[:2]
     y = A.reshape(S, m, -1) @ M.ravel() if y is None else np.array(y, float)
     y = y[None] if y.ndim == 1 else y
@@ -254,13 +256,13 @@ def gaussian(
         The outliers of a smaller fraction are among those of a larger one.
     """
     M = _matrix(M)
-    if symmetric and (M.shape != M.T.shape or (M != M.T).any()):
+    if symmetric and not np.array_equal(M, M.T):
         raise ValueError("M must be symmetric for symmetric measurements")
     if m != int(m) or m < 1:
         raise ValueError(f"m must be a whole number from 1 on; got {m}")
     p = np.atleast_1d(np.asarray(outliers, float))
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"outliers must be fractions from 0 to 1; got {outliers}")
+        raise ValueError(f"outliers must be fractions from 0 to 1; got {outliers!r}")
     A = np.stack([np.random.default_rng((s, 2)).standard_normal((m, *M.shape)) for s in seeds])
     A = (A + A.mT) / 2 if symmetric else A
     y = np.repeat((A.reshape(len(A), m, -1) @ M.ravel())[:, None], len(p), axis=1)
@@ -320,7 +322,7 @@ def _normal(k: ArrayLike, n: int, scale: ArrayLike, seeds: Sequence[int], stream
 def _real(name: str, value: ArrayLike) -> Array:
     x = np.asarray(value, float)
     if not (np.isfinite(x) & (x >= 0)).all():
-        raise ValueError(f"{name} must be finite and not negative; got {value}")
+        raise ValueError(f"{name} must be finite and not negative; got {value!r}")
     return x
 
 
@@ -357,9 +359,7 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     return update
 
 
-def rebalanced(
-    update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0
-) -> Update:
+def rebalanced(update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0) -> Update:
     """The same descent, but `rebalance` first at step `at` ≥ 0; never in runs where it is negative.
 
     `at` and `beta` broadcast against (S, C). What is recorded at step `at` is still as it was.
@@ -390,7 +390,7 @@ def rebalance(problem: Problem, w: Tensor, beta: Tensor | float = 1.0) -> Tensor
     F, G = problem.factors(torch.where(fine, w, 0))
     U, S, Vt = torch.linalg.svd(F, full_matrices=False)
     S = S[..., None, :]
-    alive = S > DEAD * S[..., :1]
+    alive = S / S[..., :1] > DEAD  # false for 0/0
     new = torch.zeros_like(w)
     new_F, new_G = (x[..., : S.shape[-1]] for x in problem.factors(new))
     new_F.copy_(U * alive * beta)  # a bool times a float alone would be float32
@@ -402,7 +402,7 @@ def _per_run(name: str, value: ArrayLike, problem: Problem) -> Tensor:
     """A positive number for each run, (…, 1, 1), where the problem is."""
     x = np.asarray(value, float)
     if not (np.isfinite(x) & (x > 0)).all():
-        raise ValueError(f"{name} must be finite and positive; got {value}")
+        raise ValueError(f"{name} must be finite and positive; got {value!r}")
     return torch.as_tensor(x, device=problem.M.device)[..., None, None]
 
 
@@ -414,11 +414,17 @@ def readings(problem: Problem, estimate: bool = False) -> Probe:
 
     ``error`` ||P - M||_F and, with measurements, ``train``, the loss that gradient descent
     descends, (T, S, C) each; singular values ``X`` (T, S, C, min(n, k)), or ``F`` and ``G`` and
-    ``slowest`` (T, S, C), the least eigenvalue of FᵀF over the live columns (over n1 dimensions, if
-    there are more columns). With `estimate` also P itself, (T, S, C, n1, n2), for pictures.
+    the curvature ``slowest`` (T, S, C). With `estimate` also P, (T, S, C, n1, n2), for pictures.
+
+    At the end of a run its error falls by 1 - η·slowest a step, whatever the start was. Rows of G
+    outside the row space of M shrink by I - ηFᵀF and those of F outside the column space by
+    I - ηGᵀG, until of every idle direction one factor alone is alive: k + r of the 2k singular
+    values of F and G survive, and `slowest` is the least of these, squared. That is λ_min(FᵀF) if
+    F_0 was the larger factor by far and σ_r(G)² is not smaller still [M].
 
     Of a run that is not finite any more the errors are infinite and the rest is NaN.
     """
+    rank = int(torch.linalg.matrix_rank(problem.M))
 
     def probe(w: Tensor) -> dict[str, Tensor]:
         F, G = problem.factors(w)
@@ -432,8 +438,10 @@ def readings(problem: Problem, estimate: bool = False) -> Probe:
             found["X"] = _singular_values(F)
         else:
             found["F"], found["G"] = _singular_values(F), _singular_values(G)
-            live = (w != 0).any(-2).sum(-1, keepdim=True).clamp(1, found["F"].shape[-1])
-            found["slowest"] = found["F"].gather(-1, live - 1).squeeze(-1).square()
+            k = (w != 0).any(-2).sum(-1, keepdim=True).clamp(min=1)
+            alive = torch.minimum(k + rank, k.clamp(max=F.shape[-2]) + k.clamp(max=G.shape[-2]))
+            both = torch.cat((found["F"], found["G"]), -1).sort(-1, descending=True).values
+            found["slowest"] = both.gather(-1, alive - 1).squeeze(-1).square()
         return found | {"estimate": P} if estimate else found
 
     return probe

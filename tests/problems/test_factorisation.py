@@ -63,7 +63,8 @@ def test_the_flow_goes_on_for_ever():
     M, X = np.diag([1.0] * 2 + [0.0] * 8), start(10, 4, 1e-3)
     times = np.array([400, 4000, 1e6, 1e9])
     error = np.linalg.norm(factorisation.flow(M, X, times) - M, axis=(1, 2))
-    assert error[1] == pytest.approx(error[0], rel=0.02) and error[0] < 3e-6
+    assert error[1] == pytest.approx(error[0], rel=0.02)
+    assert error[0] < 3e-6
     assert error[3] == pytest.approx(np.sqrt(2) / 2e9, rel=0.01)
     assert (np.diff(error) < 0).all()
     spread = factorisation.flow(np.diag([1, 1e-3, -1.0]), start(3, 3), [1e5, 1e9, 1e300])
@@ -141,7 +142,8 @@ def test_the_imbalance_leaves_padding_and_diverged_runs_out():
     F[2], G[2] = 0, 0
     bound = factorisation.imbalance(F, G)
     expected = np.linalg.eigvalsh(F[0, :, :2].T @ F[0, :, :2] - G[0, :, :2].T @ G[0, :, :2])[0]
-    assert bound[0] == pytest.approx(expected) and np.isnan(bound[1:]).all()
+    assert bound[0] == pytest.approx(expected)
+    assert np.isnan(bound[1:]).all()
 
 
 def test_floor_and_budget():
@@ -175,5 +177,6 @@ def test_fits_leave_out_what_is_no_number_or_rounding():
     error[60:, 2], error[:60, 2] = 0, np.inf
     error[1:, 3] = 1e-15
     got = factorisation.rate(T, error, (0, 200))
-    assert got[0] == pytest.approx(0.2, rel=2e-3) and np.isnan(got[1:]).all()
+    assert got[0] == pytest.approx(0.2, rel=2e-3)
+    assert np.isnan(got[1:]).all()
     assert np.isnan(factorisation.slope(T, error, (500, 900))).all()
