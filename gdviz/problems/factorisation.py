@@ -53,7 +53,7 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        Unless M is symmetric, shapes fit, and all is finite with times ≥ 0.
+        Unless M is symmetric, shapes fit, the rows are independent, and all is finite, times ≥ 0.
     """
     M, X, t = (np.array(x, float) for x in (M, X, np.atleast_1d(times)))
     if M.ndim != 2 or M.shape != M.T.shape or not np.allclose(M, M.T, rtol=1e-12, atol=0):
@@ -69,6 +69,9 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     n, k = Z.shape
     q = min(k, int((m > 0).sum()))
     Q, R = np.linalg.qr(Z[:q].T, mode="complete")
+    pivots = np.abs(np.diag(R))
+    if q and pivots.min() <= 1e-14 * pivots.max():
+        raise ValueError(f"X must have {q} independent rows where M is largest; it has fewer")
     lead = np.linalg.solve(R[:q], Q[:, :q].T).T if q else Q[:, :0]  # Z[:q] @ lead = I
     late = np.where(t > 0, t, 1)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,7 +100,7 @@ def sublinear(T: ArrayLike, step_size: ArrayLike, k: ArrayLike, r: int, n: int) 
     T ≫ 1/(ηα²) on: before that the error rests at the α² of the start.
     """
     idle = np.maximum(np.minimum(k, n) - r, 0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.sqrt(idle) / (2 * np.asarray(step_size) * np.asarray(T)))
 
 
@@ -177,9 +180,9 @@ def budget(
     α/sqrt(n) to sqrt(σ_r). Below 1 the run freezes near its start; want 1.3 for safety.
     """
     s = np.asarray(singular_values, float)
-    reach = np.asarray(first) / (1 - np.asarray(decay)) * np.sqrt(2 / np.pi)
-    reach = reach * (1 - np.asarray(outliers)) * s.min() / np.linalg.norm(s)
-    with np.errstate(divide="ignore"):
+    share = (1 - np.asarray(outliers)) * s.min() / np.linalg.norm(s)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.asarray(first) / (1 - np.asarray(decay, float)) * np.sqrt(2 / np.pi) * share
         return np.asarray(reach / np.log(np.sqrt(n * s.min()) / np.asarray(alpha, float)))
 
 

@@ -24,7 +24,7 @@ read. The scales of the starts and the form of the rebalancing are ours [M].
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -75,21 +75,30 @@ class Problem(ABC):
 
     def gradient(self, w: Tensor) -> Tensor:
         """EX, or EG on top of EᵀF, (S·C, rows, k), of weights (S, C, rows, k)."""
+        return self.pull(w, self.error)
+
+    def pull(self, w: Tensor, error: Callable[[Tensor], Tensor]) -> Tensor:
+        """The same with another map of P to E."""
         F, G = self.factors(w.flatten(0, 1))
+        E = error(torch.bmm(F, G.mT))
         if F is G:
-            return torch.bmm(self.error(torch.bmm(F, F.mT)), F)
-        E = self.error(torch.bmm(F, G.mT))
+            return torch.bmm(E, F)
         return torch.cat((torch.bmm(E, G), torch.bmm(E.mT, F)), 1)
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """The factors of P = FGᵀ, (…, n1, k) and (…, n2, k); one and the same for an X."""
+        n1 = len(self.M)
+        return (w, w) if w.shape[-2] == n1 else (w[..., :n1, :], w[..., n1:, :])
+
+    def check(self, w: Tensor) -> None:
+        """Raise ValueError unless this is a batch (S, C, rows, k) that the problem can train."""
         n1, n2 = self.M.shape
-        if w.shape[-2] == n1 + n2:
-            return w[..., :n1, :], w[..., n1:, :]
-        if w.shape[-2] == n1 and self.symmetric:
-            return w, w
-        rows = f"{n1} or {n1 + n2}" if self.symmetric else f"{n1 + n2}"
-        raise ValueError(f"weights must be (S, C, {rows}, k) for this M; got {tuple(w.shape)}")
+        rows = (n1, n1 + n2) if self.symmetric else (n1 + n2,)
+        if w.ndim != 4 or w.shape[2] not in rows:
+            raise ValueError(
+                f"weights must be (S, C, rows, k) with rows {' or '.join(map(str, rows))} "
+                f"for this M; got {tuple(w.shape)}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +181,14 @@ class Measured(Problem):
         """E of the l1 loss Σ|⟨A_i, P⟩ - y_i|/m: Σ sign(⟨A_i, P⟩ - y_i) A_i/m, sign(0) = 0."""
         signs = self.residual(P).sign_().div_(self.A.shape[1] ** 0.5)
         return self._matrix(torch.bmm(signs, self.A))
+
+    def check(self, w: Tensor) -> None:  # noqa: D102
+        super().check(w)
+        if w.shape[0] != len(self.A) or self.y.shape[1] not in (1, w.shape[1]):
+            raise ValueError(
+                f"weights must be (S, C, …) with S and C as y (S, C, m) = {tuple(self.y.shape)} "
+                f"has them; got {tuple(w.shape)}"
+            )
 
     def _long(self, P: Tensor) -> Tensor:
         """Matrices (S·C, n1, n2) as rows (S, C, d)."""
@@ -338,13 +355,15 @@ def gradient_descent(problem: Problem, step_size: ArrayLike) -> Update:
     pace = -_per_run("step_size", step_size, problem)
 
     def update(w: Tensor, t: int) -> None:
+        if t == 0:
+            problem.check(w)
         w.addcmul_(problem.gradient(w).view_as(w), pace)
 
     return update
 
 
 def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update:
-    """The l1 method X ← X - η_t E_1 X with steps η_t = `first`·`decay`^t; both as (S, C).
+    """The l1 method, E made of the signs alone, with steps η_t = `first`·`decay`^t; both (S, C).
 
     Its step has a length that does not shrink with the error, hence the decay. Outliers change
     only the signs of their residuals.
@@ -352,9 +371,9 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     eta, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
 
     def update(w: Tensor, t: int) -> None:
-        X, _ = problem.factors(w.flatten(0, 1))
-        E = problem.sign_error(torch.bmm(X, X.mT))
-        w.addcmul_(torch.bmm(E, X).view_as(w), eta * q**t, value=-1)
+        if t == 0:
+            problem.check(w)
+        w.addcmul_(problem.pull(w, problem.sign_error).view_as(w), eta * q**t, value=-1)
 
     return update
 
@@ -386,6 +405,8 @@ def rebalance(problem: Problem, w: Tensor, beta: Tensor | float = 1.0) -> Tensor
 
     Source: the one modified step is the paper's [S], its form recalled [R] and verified here [M].
     """
+    if w.shape[-2] != sum(problem.M.shape):
+        raise ValueError(f"only a pair F, G can be rebalanced; got weights {tuple(w.shape)}")
     fine = w.isfinite().all(-1).all(-1)[..., None, None]
     F, G = problem.factors(torch.where(fine, w, 0))
     U, S, Vt = torch.linalg.svd(F, full_matrices=False)

@@ -89,6 +89,7 @@ def test_gradient_descent_follows_the_flow():
         (np.full((2, 2), np.nan), np.ones((2, 1)), 1, "M must be"),
         (np.eye(2), np.ones((3, 1)), 1, r"X must be a finite \(2, k\)"),
         (np.eye(2), np.full((2, 1), np.inf), 1, "X must be"),
+        (np.eye(2), np.ones((2, 2)), 1, "2 independent rows"),
         (np.eye(2), np.ones((2, 1)), -1, "times"),
         (np.eye(2), np.ones((2, 1)), np.inf, "times"),
     ],

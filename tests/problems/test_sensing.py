@@ -65,11 +65,10 @@ def loss(problem, w, s):
     P = F @ G.T
     if isinstance(problem, sensing.Population):
         return (P - problem.M).square().sum() / part
-    # explicit draws are not kept; the matrices of the rows are read off by linearity
     m = problem.A.shape[1]
-    A = problem._matrix(problem.A[s].expand(len(problem.A), m, -1))[:m] * m**0.5
-    y = problem.y[s, 0] * m**0.5
-    return ((A * P).sum((-2, -1)) - y).square().sum() / (part * m)
+    A = np.random.default_rng((SEEDS[s], 2)).standard_normal((m, *problem.M.shape))
+    A = torch.from_numpy((A + A.mT) / 2 if problem.symmetric else A)
+    return (A * (P - problem.M)).sum((-2, -1)).square().sum() / (part * m)
 
 
 # --- steps ------------------------------------------------------------------------------------
@@ -145,19 +144,24 @@ def test_explicit_measurements_give_what_their_formulas_say():
     assert not sensing.measured(M[:3], A[:, :, :3]).symmetric
 
 
-def test_a_step_of_the_l1_method_equals_autograd():
-    problem = sensing.gaussian(explicit(5, 5, True), 12, SEEDS, outliers=[0, 0.3])
-    w = sensing.start([2, 4], 5, 0.5, SEEDS)
+@pytest.mark.parametrize("is_x", [True, False])
+def test_a_step_of_the_l1_method_equals_autograd(is_x):
+    A = np.random.default_rng(4).standard_normal((2, 12, 5, 5))
+    A = A + A.mT if is_x else A
+    y = np.random.default_rng(5).standard_normal((2, 2, 12))
+    problem = sensing.measured(np.eye(5), A, y)
+    w = some_weights(problem, is_x, (2, 4))
     path = weights(sensing.subgradient(problem, [0.3, 0.2], 0.9), w, 4)
-    rows = problem._matrix(problem.A.expand(2, 12, -1)).view(2, 12, 5, 5) * 12**0.5
+    rows, values = torch.from_numpy(A), torch.from_numpy(y)
     for s, c in np.ndindex(2, 2):
-        X = w[s, c].clone()
+        one = w[s, c].clone()
         for t in range(4):
-            X.requires_grad_()
-            left = (rows[s] * (X @ X.T)).sum((1, 2)) - problem.y[s, c] * 12**0.5
-            (slope,) = torch.autograd.grad(left.abs().mean(), X)
-            X = (X - (0.3, 0.2)[c] * 0.9**t * slope / 2).detach()
-            np.testing.assert_allclose(path[t + 1, s, c], X, rtol=1e-10, atol=1e-13)
+            one.requires_grad_()
+            left = (rows[s] * (one[:5] @ one[-5:].T)).sum((1, 2)) - values[s, c]
+            (slope,) = torch.autograd.grad(left.abs().mean(), one)
+            step = (0.3, 0.2)[c] * 0.9**t / (2 if is_x else 1)
+            one = (one - step * slope).detach()
+            np.testing.assert_allclose(path[t + 1, s, c], one, rtol=1e-10, atol=1e-13)
 
 
 def test_float64_tails_reach_the_last_digits():
@@ -479,8 +483,14 @@ def test_past_the_stability_limit_nothing_converges_and_nothing_raises(is_x):
         (lambda: sensing.gaussian(np.eye(3), 0, SEEDS), "m must be a whole number"),
         (lambda: sensing.gaussian(np.eye(3), 4, SEEDS, outliers=1.5), "outliers"),
         (lambda: gd(sensing.population(explicit(4, 4)), sensing.start(2, 4, 0.1, SEEDS), 0.1, 2),
-         r"weights must be \(S, C, 8, k\)"),
-        (lambda: gd(diagonal(1), sensing.start(2, 4, 0.1, SEEDS), 0.1, 2), "20 or 40"),
+         "rows 8 for this M"),
+        (lambda: gd(diagonal(1), sensing.start(2, 4, 0.1, SEEDS), 0.1, 2), "rows 20 or 40"),
+        (lambda: gd(diagonal(1), sensing.start(2, 20, 0.1, SEEDS)[0], 0.1, 2), "weights must be"),
+        (lambda: gd(sensing.gaussian(np.eye(4), 9, [1, 2, 3]),
+                    sensing.start([2, 3, 4], 4, 0.1, SEEDS), 0.1, 2), "S and C as y"),
+        (lambda: gd(sensing.gaussian(np.eye(4), 9, SEEDS, outliers=[0, 0.1]),
+                    sensing.start([2, 3, 4], 4, 0.1, SEEDS), 0.1, 2), "S and C as y"),
+        (lambda: sensing.rebalance(diagonal(1), sensing.start(2, 20, 0.1, SEEDS)), "only a pair"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, said):
