@@ -60,7 +60,10 @@ def diagonal(singular_values: ArrayLike, n1: int, n2: int | None = None) -> Arra
 
 @dataclass(frozen=True, eq=False)
 class Problem(ABC):
-    """A matrix `M` (n1, n2) and what is known of it; `symmetric` if XXᵀ may be fitted."""
+    """A matrix `M` (n1, n2) and what is known of it.
+
+    It is `symmetric` if M and all measurements are, exactly; an X can be trained then.
+    """
 
     M: Tensor
     symmetric: bool
@@ -97,7 +100,7 @@ class Problem(ABC):
         if w.ndim != 4 or w.shape[2] not in rows:
             raise ValueError(
                 f"weights must be (S, C, rows, k) with rows {' or '.join(map(str, rows))} "
-                f"for this M; got {tuple(w.shape)}"
+                f"for this {'' if self.symmetric else 'un'}symmetric M; got {tuple(w.shape)}"
             )
 
 

@@ -181,3 +181,15 @@ def test_fits_leave_out_what_is_no_number_or_rounding():
     assert got[0] == pytest.approx(0.2, rel=2e-3)
     assert np.isnan(got[1:]).all()
     assert np.isnan(factorisation.slope(T, error, (500, 900))).all()
+
+
+def test_the_tail_of_a_run_ends_where_rounding_begins():
+    T = np.arange(0, 401, 4)
+    error = np.exp(-np.outer(T, [0.1, 0.01])) + 1e-17
+    error[T == 200, 1], error[T > 300, 1] = np.nan, np.inf
+    low, last = factorisation.tail(T, error)
+    assert last.tolist() == [296, 300]  # e^-29.9 is 1e-13
+    assert low.tolist() == [148, 150]
+    np.testing.assert_allclose(factorisation.rate(T, error, (low, last)), [0.1, 0.01], rtol=1e-4)
+    bent = np.where(T < 100, 1.0, np.exp(-0.1 * (T - 100.0)))  # the window leaves the start out
+    assert factorisation.rate(T, bent, factorisation.tail(T, bent)) == pytest.approx(0.1)
