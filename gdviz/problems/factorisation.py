@@ -6,13 +6,15 @@ steps, err = ||P - M||_F. All of it is for the population loss, ||XXᵀ - M||²/
 ===================================  =========================================================
 X, k = r                             err ~ (1 - ησ_r)^T
 X, k > r                             err → sqrt(min(k, n) - r)/(2ηT): a law, and no longer a rate
-F, G, k > r                          err ~ (1 - η λ_min(FᵀF))^T, λ_min ~ α² for F_0 of size α
+F, G, k > r, F_0 the larger          err ~ (1 - η λ_min(FᵀF))^T, λ_min ~ α² for F_0 of size α
 F, G after FᵀF = β²I at some step    err ~ (1 - η min(β², σ_r²/β²))^T, whatever α was
 ===================================  =========================================================
 
 The third holds since the rows K of G outside the row space of M obey K ← K(I - ηFᵀF) exactly, and
-the last since the change of variables lifts λ_min(FᵀF) to β². NumPy alone, so that a stored result
-can be judged and drawn without torch.
+the last since the change of variables lifts λ_min(FᵀF) to β². It has to wait until P has found the
+range of M: done earlier, it leaves a σ_r(G)² below σ_r²/β², and that is then the rate.
+
+NumPy alone, so that a stored result can be judged and drawn without torch.
 
 Source: the laws are those of arXiv 2310.01769, "How Over-Parameterization Slows Down Gradient
 Descent in Matrix Sensing: The Curses of Symmetry and Initialization" [S]; constants, flow and
@@ -51,15 +53,19 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        Unless M is symmetric, shapes fit, and all is finite with times ≥ 0.
+        Unless M is symmetric, shapes fit, the rows are independent, and all is finite, times ≥ 0.
     """
     M, X, t = (np.array(x, float) for x in (M, X, np.atleast_1d(times)))
-    if M.ndim != 2 or M.shape != M.T.shape or not np.allclose(M, M.T, rtol=1e-12, atol=0):
+    if (
+        M.ndim != 2
+        or M.shape != M.T.shape
+        or not (np.abs(M - M.T) <= 1e-12 * np.abs(M).max()).all()
+    ):
         raise ValueError(f"M must be a finite symmetric matrix; got shape {M.shape}")
     if X.ndim != 2 or len(X) != len(M) or not np.isfinite(X).all():
         raise ValueError(f"X must be a finite ({len(M)}, k) array; got shape {X.shape}")
     if t.ndim != 1 or not ((t >= 0) & np.isfinite(t)).all():
-        raise ValueError(f"times must be finite numbers from 0 on; got {times}")
+        raise ValueError(f"times must be finite numbers from 0 on; got {times!r}")
     m, basis = np.linalg.eigh(M)
     m, basis = m[::-1], basis[:, ::-1]
     m[np.abs(m) < 1e-14 * np.abs(m).max(initial=0)] = 0  # a rounded zero would grow by t = 1e14
@@ -67,7 +73,10 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     n, k = Z.shape
     q = min(k, int((m > 0).sum()))
     Q, R = np.linalg.qr(Z[:q].T, mode="complete")
-    lead = np.linalg.solve(R[:q].T, Q[:, :q].T).T if q else Q[:, :0]  # Z[:q] @ lead = I
+    pivots = np.abs(np.diag(R))
+    if q and pivots.min() <= 1e-14 * pivots.max():
+        raise ValueError(f"X must have {q} independent rows where M is largest; it has fewer")
+    lead = np.linalg.solve(R[:q], Q[:, :q].T).T if q else Q[:, :0]  # Z[:q] @ lead = I
     late = np.where(t > 0, t, 1)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         log_c = np.log(np.where(m, -np.expm1(-2 * np.abs(m) * late) / np.abs(m), 2 * late)) / 2
@@ -78,11 +87,11 @@ def flow(M: ArrayLike, X: ArrayLike, times: ArrayLike) -> Array:
     stack[:, q:n, q:] = np.exp(grown[:, q:, None]) * (Z[q:] @ Q[:, q:])
     stack[:, n:, :q] = lead * np.exp(-grown[:, None, :q])
     stack[:, n:, q:] = Q[:, q:]
-    # columns of like length: the decomposition is exact to rounding whatever their scale
+    # the decomposition does not mind that the columns differ in length by any power of ten
     half = np.linalg.qr(stack)[0][:, :n] * np.exp(-shrunk)[..., None]
     half = np.where((t > 0)[:, None, None], half, Z)
     half = basis @ half
-    return half @ half.mT
+    return np.asarray(half @ half.mT)
 
 
 # --- laws -------------------------------------------------------------------------------------
@@ -95,7 +104,7 @@ def sublinear(T: ArrayLike, step_size: ArrayLike, k: ArrayLike, r: int, n: int) 
     T ≫ 1/(ηα²) on: before that the error rests at the α² of the start.
     """
     idle = np.maximum(np.minimum(k, n) - r, 0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.sqrt(idle) / (2 * np.asarray(step_size) * np.asarray(T)))
 
 
@@ -104,12 +113,12 @@ def linear_rate(step_size: ArrayLike, low: ArrayLike, top: ArrayLike) -> Array:
 
     `low` and `top` are the slowest and fastest curvatures that the error sees:
 
-    ==================  ========================  ==================
-    k = r, balanced     σ_r                       2σ_1
-    F, G with k > r     λ_min(FᵀF) at the end     2σ_1 (nearly)
-    ==================  ========================  ==================
+    ============================  ============================  =============
+    X or F and G, k = r           σ_r                           2σ_1
+    F and G in general            `slowest` of their readings   2σ_1 (nearly)
+    ============================  ============================  =============
 
-    For `after_rebalancing` there is a function. NaN where a number is not finite.
+    Past ησ_1 = 2/3 the fastest are the slow ones. NaN where a number is not finite.
     """
     eta = np.asarray(step_size, float)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -133,12 +142,13 @@ def imbalance(F: ArrayLike, G: ArrayLike) -> Array:
     """λ_min(FᵀF - GᵀG) over the live columns, (…,), of factors (…, n1, k) and (…, n2, k).
 
     The flow conserves the difference, and FᵀF is no smaller; so η times this number, if it is
-    positive, bounds the rate from below before anything has run. Expect 1.5 to 2 times as much
-    for G_0 at a third of F_0, and no bound at all for factors of equal size.
+    positive, bounds the rate from below before anything has run. For G_0 at a third of F_0 the
+    rate is 1.1 to 4 times as much, and for factors of equal size there is no bound at all.
     """
     F, G = (np.asarray(x, float) for x in (F, G))
-    live = F.any(-2) | G.any(-2)
-    gap = F.mT @ F - G.mT @ G
+    live = np.asarray(F.any(-2) | G.any(-2))
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = F.mT @ F - G.mT @ G
     bound = np.full(gap.shape[:-2], np.nan)
     for i in np.ndindex(bound.shape):
         one = gap[i][np.ix_(live[i], live[i])]
@@ -174,34 +184,52 @@ def budget(
     α/sqrt(n) to sqrt(σ_r). Below 1 the run freezes near its start; want 1.3 for safety.
     """
     s = np.asarray(singular_values, float)
-    reach = np.asarray(first) / (1 - np.asarray(decay)) * np.sqrt(2 / np.pi)
-    reach = reach * (1 - np.asarray(outliers)) * s.min() / np.linalg.norm(s)
-    with np.errstate(divide="ignore"):
+    share = (1 - np.asarray(outliers)) * s.min() / np.linalg.norm(s)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.asarray(first) / (1 - np.asarray(decay, float)) * np.sqrt(2 / np.pi) * share
         return np.asarray(reach / np.log(np.sqrt(n * s.min()) / np.asarray(alpha, float)))
 
 
 # --- fits -------------------------------------------------------------------------------------
 
+Window = tuple[ArrayLike, ArrayLike]
+"""First and last step of a fit, ends included; numbers, or one for every run."""
 
-def slope(steps: ArrayLike, error: ArrayLike, window: tuple[float, float]) -> Array:
-    """Slope of log err over log T for T in the window, (…,) of errors (T, …); -1 for 1/T."""
+
+def slope(steps: ArrayLike, error: ArrayLike, window: Window) -> Array:
+    """Slope of log err over log T in the window, (…,) of errors (T, …); -1 for 1/T.
+
+    Errors below `FLOOR` or not finite are left out; NaN for fewer than two points.
+    """
     return _fit(steps, error, window, np.log)
 
 
-def rate(steps: ArrayLike, error: ArrayLike, window: tuple[float, float]) -> Array:
-    """The rate of err ~ exp(-rate·T) for T in the window, (…,) of errors (T, …)."""
+def rate(steps: ArrayLike, error: ArrayLike, window: Window) -> Array:
+    """The rate of err ~ exp(-rate·T) in the window, in the same way; see `tail`."""
     return -_fit(steps, error, window, np.asarray)
 
 
+def tail(steps: ArrayLike, error: ArrayLike) -> Window:
+    """The window of every run from half of its last step with an error above `FLOOR` to there."""
+    T, used = _usable(steps, error)
+    last = np.where(used, T, 0).max(0)
+    return last / 2, last
+
+
+def _usable(steps: ArrayLike, error: ArrayLike) -> tuple[Array, NDArray[np.bool_]]:
+    """The steps as (T, 1, …), and which of the errors (T, …) a fit may use."""
+    e, T = np.asarray(error, float), np.asarray(steps, float)
+    return T.reshape(-1, *[1] * (e.ndim - 1)), np.isfinite(e) & (e >= FLOOR)
+
+
 def _fit(
-    steps: ArrayLike, error: ArrayLike, window: tuple[float, float], scale: Callable[[Array], Array]
+    steps: ArrayLike, error: ArrayLike, window: Window, scale: Callable[[Array], Array]
 ) -> Array:
-    """Least squares of log err over scale(T), ends included; NaN for fewer than two points."""
-    T, e = np.asarray(steps, float), np.asarray(error, float)
-    inside = (T >= window[0]) & (T <= window[1]) & (T > 0)
-    x, e = scale(T[inside]).reshape(-1, *[1] * (e.ndim - 1)), e[inside]
+    T, used = _usable(steps, error)
+    used = used & (np.maximum(window[0], 1) <= T) & (np.asarray(window[1]) >= T)
+    count = used.sum(0)
+    y = np.log(np.where(used, error, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        used = np.isfinite(e) & (e >= FLOOR)
-        y, count = np.log(np.where(used, e, 1)), used.sum(0)
+        x = scale(np.where(used, T, 1))
         x = np.where(used, x - (x * used).sum(0) / count, 0)
         return np.asarray(np.where(count > 1, (x * y).sum(0) / (x * x).sum(0), np.nan))

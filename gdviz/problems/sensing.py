@@ -24,8 +24,9 @@ read. The scales of the starts and the form of the rebalancing are ours [M].
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def diagonal(singular_values: ArrayLike, n1: int, n2: int | None = None) -> Arra
     if s.ndim != 1 or not 1 <= len(s) <= min(n1, n2) or not np.isfinite(s).all() or (s < 0).any():
         raise ValueError(
             f"singular_values must be 1 to {min(n1, n2)} finite numbers from 0 on; "
-            f"got {singular_values}"
+            f"got {singular_values!r}"
         )
     M = np.zeros((n1, n2))
     M[range(len(s)), range(len(s))] = s
@@ -59,7 +60,10 @@ def diagonal(singular_values: ArrayLike, n1: int, n2: int | None = None) -> Arra
 
 @dataclass(frozen=True, eq=False)
 class Problem(ABC):
-    """A matrix `M` (n1, n2) and what is known of it; `symmetric` if XXᵀ may be fitted."""
+    """A matrix `M` (n1, n2) and what is known of it.
+
+    It is `symmetric` if M and all measurements are, exactly; an X can be trained then.
+    """
 
     M: Tensor
     symmetric: bool
@@ -74,47 +78,62 @@ class Problem(ABC):
 
     def gradient(self, w: Tensor) -> Tensor:
         """EX, or EG on top of EᵀF, (S·C, rows, k), of weights (S, C, rows, k)."""
+        return self.pull(w, self.error)
+
+    def pull(self, w: Tensor, error: Callable[[Tensor], Tensor]) -> Tensor:
+        """The same with another map of P to E."""
         F, G = self.factors(w.flatten(0, 1))
+        E = error(torch.bmm(F, G.mT))
         if F is G:
-            return torch.bmm(self.error(torch.bmm(F, F.mT)), F)
-        E = self.error(torch.bmm(F, G.mT))
+            return torch.bmm(E, F)
         return torch.cat((torch.bmm(E, G), torch.bmm(E.mT, F)), 1)
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """The factors of P = FGᵀ, (…, n1, k) and (…, n2, k); one and the same for an X."""
+        n1 = len(self.M)
+        return (w, w) if w.shape[-2] == n1 else (w[..., :n1, :], w[..., n1:, :])
+
+    def check(self, w: Tensor) -> None:
+        """Raise ValueError unless this is a batch (S, C, rows, k) that the problem can train."""
         n1, n2 = self.M.shape
-        if w.shape[-2] == n1 + n2:
-            return w[..., :n1, :], w[..., n1:, :]
-        if w.shape[-2] == n1 and self.symmetric:
-            return w, w
-        rows = f"{n1} or {n1 + n2}" if self.symmetric else f"{n1 + n2}"
-        raise ValueError(f"weights must be (S, C, {rows}, k) for this M; got {tuple(w.shape)}")
+        rows = (n1, n1 + n2) if self.symmetric else (n1 + n2,)
+        if w.ndim != 4 or w.shape[2] not in rows:
+            raise ValueError(
+                f"weights must be (S, C, rows, k) with rows {' or '.join(map(str, rows))} "
+                f"for this {'' if self.symmetric else 'un'}symmetric M; got {tuple(w.shape)}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Population(Problem):
-    """All of M is known: E = P - M. M is zero outside its leading `block`."""
+    """All of M is known: E = P - M. The `diagonal` (n, 1) is there if M is square and has no more.
 
-    block: Tensor
+    A step is 4 tensor operations on an X and 8 on F and G.
+    """
+
+    diagonal: Tensor | None
 
     def to(self, device: str) -> "Population":  # noqa: D102
-        return replace(self, M=self.M.to(device), block=self.block.to(device))
+        diagonal = None if self.diagonal is None else self.diagonal.to(device)
+        return replace(self, M=self.M.to(device), diagonal=diagonal)
 
     def error(self, P: Tensor) -> Tensor:  # noqa: D102
         return P - self.M
 
     def gradient(self, w: Tensor) -> Tensor:
-        """The same in O(nk²): EG = F(GᵀG) - MG, of which only the block of M is multiplied."""
+        """The same in O(nk²) and one product with M: EG = F(GᵀG) - MG, EᵀF = G(FᵀF) - MᵀF."""
         F, G = self.factors(w.flatten(0, 1))
-        M = self.block.expand(len(F), -1, -1)
-        a, b = self.block.shape
-        EG = torch.bmm(F, torch.bmm(G.mT, G))
-        EG[:, :a].baddbmm_(M, G[:, :b], alpha=-1)
+        EG = self._less(torch.bmm(F, torch.bmm(G.mT, G)), self.M, G)
         if F is G:
             return EG
-        EtF = torch.bmm(G, torch.bmm(F.mT, F))
-        EtF[:, :b].baddbmm_(M.mT, F[:, :a], alpha=-1)
+        EtF = self._less(torch.bmm(G, torch.bmm(F.mT, F)), self.M.mT, F)
         return torch.cat((EG, EtF), 1)
+
+    def _less(self, x: Tensor, M: Tensor, factor: Tensor) -> Tensor:
+        """Subtract M factor from x in place."""
+        if self.diagonal is not None:
+            return x.addcmul_(factor, self.diagonal, value=-1)
+        return x.baddbmm_(M.expand(len(x), -1, -1), factor, alpha=-1)
 
 
 def population(M: ArrayLike) -> Population:
@@ -125,20 +144,21 @@ def population(M: ArrayLike) -> Population:
     ValueError
         Unless M is a non-empty finite matrix.
     """
-    M = _matrix(M)
-    rows, columns = (np.flatnonzero(M.any(axis)) for axis in (1, 0))
-    a, b = (int(used[-1]) + 1 if len(used) else 1 for used in (rows, columns))
-    symmetric = M.shape == M.T.shape and bool((M == M.T).all())
-    return Population(torch.from_numpy(M), symmetric, torch.from_numpy(M[:a, :b].copy()))
+    M = torch.from_numpy(_matrix(M))
+    symmetric = torch.equal(M, M.mT)
+    diagonal = M.diagonal()[:, None].clone()
+    plain = symmetric and torch.equal(M, diagonal * torch.eye(len(M)))
+    return Population(M, symmetric, diagonal if plain else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Measured(Problem):
     """S draws of m measurements, one for every seed; each belongs to all its configurations.
 
-    `A` (S, m, n1·n2) and `y` (S, 1 or C, m), both divided by sqrt(m), so that E = Aᵀ(AP - y).
-    Where there are enough of them, `H` = AᵀA (S, n1·n2, n1·n2) and `h` = Aᵀy (S, 1 or C, n1·n2)
-    say it with fewer operations.
+    Matrices are long rows here, of d = n1·n2 entries; symmetric ones of the d = n(n + 1)/2 on and
+    above the diagonal, those above it times sqrt(2), which leaves inner products as they are.
+    `A` (S, m, d) and `y` (S, 1 or C, m) are divided by sqrt(m), so that E = Aᵀ(AP - y). Where that
+    takes fewer operations, `H` = AᵀA (S, d, d) and `h` = Aᵀy (S, 1 or C, d) say the same.
     """
 
     A: Tensor
@@ -156,17 +176,51 @@ class Measured(Problem):
         return torch.baddbmm(self.y, self._long(P), self.A.mT, beta=-1)
 
     def error(self, P: Tensor) -> Tensor:  # noqa: D102
-        if self.H is not None:
-            return torch.baddbmm(self.h, self._long(P), self.H, beta=-1).view_as(P)
-        return torch.bmm(self.residual(P), self.A).view_as(P)
+        if self.H is None:
+            return self._matrix(torch.bmm(self.residual(P), self.A))
+        return self._matrix(torch.baddbmm(self.h, self._long(P), self.H, beta=-1))
 
     def sign_error(self, P: Tensor) -> Tensor:
         """E of the l1 loss Σ|⟨A_i, P⟩ - y_i|/m: Σ sign(⟨A_i, P⟩ - y_i) A_i/m, sign(0) = 0."""
-        E = torch.bmm(self.residual(P).sign_(), self.A).view_as(P)
-        return E.div_(self.A.shape[1] ** 0.5)
+        signs = self.residual(P).sign_().div_(self.A.shape[1] ** 0.5)
+        return self._matrix(torch.bmm(signs, self.A))
+
+    def check(self, w: Tensor) -> None:  # noqa: D102
+        super().check(w)
+        if w.shape[0] != len(self.A) or self.y.shape[1] not in (1, w.shape[1]):
+            raise ValueError(
+                f"weights must be (S, C, …) with S and C as y (S, C, m) = {tuple(self.y.shape)} "
+                f"has them; got {tuple(w.shape)}"
+            )
 
     def _long(self, P: Tensor) -> Tensor:
-        return P.reshape(len(self.A), -1, self.A.shape[-1])
+        """Matrices (S·C, n1, n2) as rows (S, C, d)."""
+        return _long(P, self.symmetric).view(len(self.A), -1, self.A.shape[-1])
+
+    def _matrix(self, rows: Tensor) -> Tensor:
+        """Rows (S, C, d) as matrices (S·C, n1, n2)."""
+        rows = rows.flatten(0, 1)
+        if self.symmetric:
+            _, _, root, whole = _half(len(self.M), rows.device)
+            rows = (rows / root).index_select(1, whole)
+        return rows.view(-1, *self.M.shape)
+
+
+def _long(P: Tensor, symmetric: bool) -> Tensor:
+    rows = P.flatten(-2)
+    if symmetric:  # of an FGᵀ only the symmetric part is seen
+        upper, lower, root, _ = _half(P.shape[-1], P.device)
+        rows = (rows.index_select(-1, upper) + rows.index_select(-1, lower)) * (root / 2)
+    return rows
+
+
+@cache
+def _half(n: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which of n² entries are the upper half, which mirror it, factors, and where each of n² is."""
+    i, j = torch.triu_indices(n, n, device=device)
+    at = torch.empty(n, n, dtype=torch.long, device=device)
+    at[i, j] = at[j, i] = torch.arange(len(i), device=device)
+    return i * n + j, j * n + i, torch.where(i == j, 1, 2).double().sqrt(), at.flatten()
 
 
 def measured(M: ArrayLike, A: ArrayLike, y: ArrayLike | None = None) -> Measured:
@@ -189,19 +243,21 @@ def measured(M: ArrayLike, A: ArrayLike, y: ArrayLike | None = None) -> Measured
     M, A = _matrix(M), np.array(A, float)
     A = A[None] if A.ndim == 3 else A
     if A.ndim != 4 or 0 in A.shape or A.shape[2:] != M.shape:
-        raise ValueError(f"A must be (m, n1, n2) or (S, m, n1, n2) as M is {M.shape}; got {A.shape}")
-    symmetric = M.shape == M.T.shape and bool((M == M.T).all() and (A == A.mT).all())
+        raise ValueError(
+            f"A must be (m, n1, n2) or (S, m, n1, n2) as M is {M.shape}; got {A.shape}"
+        )
+    symmetric = np.array_equal(M, M.T) and np.array_equal(A, A.mT)
     S, m = A.shape[:2]
-    A = A.reshape(S, m, -1)
-    y = A @ M.ravel() if y is None else np.array(y, float)
+    y = A.reshape(S, m, -1) @ M.ravel() if y is None else np.array(y, float)
     y = y[None] if y.ndim == 1 else y
     y = y[:, None] if y.ndim == 2 else y
     if y.ndim != 3 or y.shape[::2] != (S, m):
         raise ValueError(f"y must be ({S}, {m}) or ({S}, C, {m}) as A says; got {y.shape}")
     if not (np.isfinite(A).all() and np.isfinite(y).all()):
         raise ValueError("measurements A and y must be finite; got NaN or infinity")
-    rows, values = (torch.from_numpy(x / np.sqrt(m)) for x in (A, y))
-    H = rows.mT @ rows if m > M.size / 2 else None
+    rows = _long(torch.from_numpy(A / np.sqrt(m)), symmetric).contiguous()
+    values = torch.from_numpy(y / np.sqrt(m))
+    H = rows.mT @ rows if m > rows.shape[-1] / 2 else None
     return Measured(torch.from_numpy(M), symmetric, rows, values, H, values @ rows)
 
 
@@ -220,13 +276,13 @@ def gaussian(
         The outliers of a smaller fraction are among those of a larger one.
     """
     M = _matrix(M)
-    if symmetric and (M.shape != M.T.shape or (M != M.T).any()):
+    if symmetric and not np.array_equal(M, M.T):
         raise ValueError("M must be symmetric for symmetric measurements")
     if m != int(m) or m < 1:
         raise ValueError(f"m must be a whole number from 1 on; got {m}")
     p = np.atleast_1d(np.asarray(outliers, float))
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"outliers must be fractions from 0 to 1; got {outliers}")
+        raise ValueError(f"outliers must be fractions from 0 to 1; got {outliers!r}")
     A = np.stack([np.random.default_rng((s, 2)).standard_normal((m, *M.shape)) for s in seeds])
     A = (A + A.mT) / 2 if symmetric else A
     y = np.repeat((A.reshape(len(A), m, -1) @ M.ravel())[:, None], len(p), axis=1)
@@ -286,7 +342,7 @@ def _normal(k: ArrayLike, n: int, scale: ArrayLike, seeds: Sequence[int], stream
 def _real(name: str, value: ArrayLike) -> Array:
     x = np.asarray(value, float)
     if not (np.isfinite(x) & (x >= 0)).all():
-        raise ValueError(f"{name} must be finite and not negative; got {value}")
+        raise ValueError(f"{name} must be finite and not negative; got {value!r}")
     return x
 
 
@@ -302,13 +358,15 @@ def gradient_descent(problem: Problem, step_size: ArrayLike) -> Update:
     pace = -_per_run("step_size", step_size, problem)
 
     def update(w: Tensor, t: int) -> None:
+        if t == 0:
+            problem.check(w)
         w.addcmul_(problem.gradient(w).view_as(w), pace)
 
     return update
 
 
 def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update:
-    """The l1 method X ← X - η_t E_1 X with steps η_t = `first`·`decay`^t; both as (S, C).
+    """The l1 method, E made of the signs alone, with steps η_t = `first`·`decay`^t; both (S, C).
 
     Its step has a length that does not shrink with the error, hence the decay. Outliers change
     only the signs of their residuals.
@@ -316,16 +374,14 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     eta, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
 
     def update(w: Tensor, t: int) -> None:
-        X, _ = problem.factors(w.flatten(0, 1))
-        E = problem.sign_error(torch.bmm(X, X.mT))
-        w.addcmul_(torch.bmm(E, X).view_as(w), eta * q**t, value=-1)
+        if t == 0:
+            problem.check(w)
+        w.addcmul_(problem.pull(w, problem.sign_error).view_as(w), eta * q**t, value=-1)
 
     return update
 
 
-def rebalanced(
-    update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0
-) -> Update:
+def rebalanced(update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0) -> Update:
     """The same descent, but `rebalance` first at step `at` ≥ 0; never in runs where it is negative.
 
     `at` and `beta` broadcast against (S, C). What is recorded at step `at` is still as it was.
@@ -352,15 +408,17 @@ def rebalance(problem: Problem, w: Tensor, beta: Tensor | float = 1.0) -> Tensor
 
     Source: the one modified step is the paper's [S], its form recalled [R] and verified here [M].
     """
+    if w.shape[-2] != sum(problem.M.shape):
+        raise ValueError(f"only a pair F, G can be rebalanced; got weights {tuple(w.shape)}")
     fine = w.isfinite().all(-1).all(-1)[..., None, None]
     F, G = problem.factors(torch.where(fine, w, 0))
     U, S, Vt = torch.linalg.svd(F, full_matrices=False)
     S = S[..., None, :]
-    alive = S > DEAD * S[..., :1]
+    alive = S / S[..., :1] > DEAD  # false for 0/0
     new = torch.zeros_like(w)
     new_F, new_G = (x[..., : S.shape[-1]] for x in problem.factors(new))
-    new_F.copy_(U * (alive * beta))
-    new_G.copy_((G @ Vt.mT) * (alive * S / beta))
+    new_F.copy_(U * alive * beta)  # a bool times a float alone would be float32
+    new_G.copy_((G @ Vt.mT) * (alive * S) / beta)
     return torch.where(fine, new, w)
 
 
@@ -368,7 +426,7 @@ def _per_run(name: str, value: ArrayLike, problem: Problem) -> Tensor:
     """A positive number for each run, (…, 1, 1), where the problem is."""
     x = np.asarray(value, float)
     if not (np.isfinite(x) & (x > 0)).all():
-        raise ValueError(f"{name} must be finite and positive; got {value}")
+        raise ValueError(f"{name} must be finite and positive; got {value!r}")
     return torch.as_tensor(x, device=problem.M.device)[..., None, None]
 
 
@@ -380,11 +438,17 @@ def readings(problem: Problem, estimate: bool = False) -> Probe:
 
     ``error`` ||P - M||_F and, with measurements, ``train``, the loss that gradient descent
     descends, (T, S, C) each; singular values ``X`` (T, S, C, min(n, k)), or ``F`` and ``G`` and
-    ``slowest`` (T, S, C), the least eigenvalue of FᵀF over the live columns (over n1 dimensions, if
-    there are more columns). With `estimate` also P itself, (T, S, C, n1, n2), for pictures.
+    the curvature ``slowest`` (T, S, C). With `estimate` also P, (T, S, C, n1, n2), for pictures.
+
+    At the end of a run its error falls by 1 - η·slowest a step, whatever the start was. Rows of G
+    outside the row space of M shrink by I - ηFᵀF and those of F outside the column space by
+    I - ηGᵀG, until of every idle direction one factor alone is alive: k + r of the 2k singular
+    values of F and G survive, and `slowest` is the least of these, squared. That is λ_min(FᵀF) if
+    F_0 was the larger factor by far and σ_r(G)² is not smaller still [M].
 
     Of a run that is not finite any more the errors are infinite and the rest is NaN.
     """
+    rank = int(torch.linalg.matrix_rank(problem.M))
 
     def probe(w: Tensor) -> dict[str, Tensor]:
         F, G = problem.factors(w)
@@ -398,8 +462,10 @@ def readings(problem: Problem, estimate: bool = False) -> Probe:
             found["X"] = _singular_values(F)
         else:
             found["F"], found["G"] = _singular_values(F), _singular_values(G)
-            live = (w != 0).any(-2).sum(-1, keepdim=True).clamp(1, found["F"].shape[-1])
-            found["slowest"] = found["F"].gather(-1, live - 1).squeeze(-1).square()
+            k = (w != 0).any(-2).sum(-1, keepdim=True).clamp(min=1)
+            alive = torch.minimum(k + rank, k.clamp(max=F.shape[-2]) + k.clamp(max=G.shape[-2]))
+            both = torch.cat((found["F"], found["G"]), -1).sort(-1, descending=True).values
+            found["slowest"] = both.gather(-1, alive - 1).squeeze(-1).square()
         return found | {"estimate": P} if estimate else found
 
     return probe
