@@ -123,8 +123,8 @@ def matrices(
 ) -> list[Axes]:  # fmt: skip
     """M and `estimates` (T, n, n) of it by name, in a row of images; of the last one its error.
 
-    M and estimates have one range of colours, as large as M's; so has the error, which is
-    multiplied by what its title says.
+    M and estimates have one range of colours, as large as M's. The error is divided by its largest
+    entry, which stands below it.
     """
     M = settings.matrix
     top = float(np.abs(M).max())
@@ -133,8 +133,12 @@ def matrices(
     for i, (name, states) in enumerate(estimates):
         drawn.append(image(figure.add_subplot(row[0, 1 + i]), name, states, top, moves))
     if difference:
-        off = estimates[-1][1] - M
-        drawn.append(image(figure.add_subplot(row[0, -1]), "error × 10", 10 * off, top, moves))
+        off = np.nan_to_num(estimates[-1][1] - M, nan=HUGE, posinf=HUGE, neginf=-HUGE)
+        largest = np.abs(off).max((1, 2))
+        off = off / np.maximum(largest, FLOOR)[:, None, None]
+        axes = image(figure.add_subplot(row[0, -1]), "P − M, magnified", off, 1, moves)
+        caption(axes, [f"largest {number(one)}" for one in largest], moves)
+        drawn.append(axes)
     return drawn
 
 
@@ -148,9 +152,18 @@ def image(axes: Axes, name: str, values: Any, top: float, moves: Moves | None = 
     )  # fmt: skip
     if moves is not None:
         moves[picture] = values
-    axes.set(title=name, xlabel="column", xticks=(1, n), yticks=(1, n))
+    axes.set(title=name, xlabel="column", xticks=(1, n), yticks=(1, n), ylim=(1.2 * n, 0.5))
     axes.grid(False)
     return axes
+
+
+def caption(axes: Axes, words: Sequence[str], moves: Moves) -> None:
+    """Words below an image, which may change from frame to frame."""
+    n = axes.get_ylim()[0] / 1.2
+    note = axes.text(
+        (n + 1) / 2, 1.12 * n, words[-1], ha="center", va="center", color=plots.INK, fontsize=8
+    )
+    moves[note] = words
 
 
 def number(value: float) -> str:
