@@ -106,7 +106,7 @@ B12 = Claim(
 
 @dataclass(frozen=True)
 class ColumnsResult:
-    """Runs of XXᵀ, one configuration for each number of columns; errors of the flow, (T, C)."""
+    """Runs of XXᵀ, one configuration for each number of columns; errors of the flow, (T, S, C)."""
 
     runs: Runs
     flow: Array
@@ -146,7 +146,7 @@ class Columns(OnMatrices[ColumnsResult]):
         "columns": "number of columns k of each run",
         "steps": "number of gradient steps T",
         "error": "median of ‖P − M‖, Frobenius norm, a row for each T, a column for each k",
-        "flow": "the same of gradient flow at time ηT, first run",
+        "flow": "the same of gradient flow at time ηT; NaN for k < r",
         "loss": "median of the loss that is descended, likewise",
         "slope": "median slope of log error over log T in the last decade, for each k > r",
         "singular_values": "singular values of X in the first run with most columns, a row for "
@@ -239,7 +239,7 @@ class Columns(OnMatrices[ColumnsResult]):
                 first = "" if i != self.pictured else "√(k − r)/(2ηT)"
                 panels.law(axes, runs.steps, np.where(law < high / 4, law, np.nan), first)
                 last = "" if i != self.pictured else "gradient flow"
-                panels.law(axes, runs.steps, result.flow[:, i], last, panels.EXACT)
+                panels.law(axes, runs.steps, middle(result.flow[..., i]), last, panels.EXACT)
         panels.clock(axes, runs, moves, self.stable, x=0.6, y=0.93)
         axes.legend(loc="lower left")
 
@@ -259,7 +259,7 @@ class Columns(OnMatrices[ColumnsResult]):
                 at = known[0]
                 law = fall[at] * np.exp(-rate * (runs.steps - runs.steps[at]))
                 panels.law(axes, runs.steps, law, "(1 − ησᵣ)ᵀ")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
 
     def _draw_values(self, axes: Axes, runs: Runs, moves: panels.Moves) -> None:
         """Singular values of the pictured X; the idle ones fall as 1/√(2ηT)."""
@@ -273,7 +273,7 @@ class Columns(OnMatrices[ColumnsResult]):
             law = np.sqrt(1 / (2 * self.step_size * T))
             panels.law(axes, runs.steps, np.where(law < self.alpha, law, np.nan), "1/√(2ηT)")
         axes.set_title(f"Singular values of X, k = {self.columns[i]}")
-        axes.legend(loc="lower left")
+        axes.legend(loc="best")
 
     def slopes(self, result: ColumnsResult) -> Array:
         """Median slope of log error over log T in the last decade, (C,); NaN for k ≤ r."""
@@ -301,7 +301,7 @@ class Columns(OnMatrices[ColumnsResult]):
             "columns": np.array(self.columns),
             "steps": runs.steps,
             "error": middle(runs.error),
-            "flow": result.flow,
+            "flow": middle(result.flow),
             "loss": middle(runs.train),
             "slope": self.slopes(result),
             "singular_values": runs.X[:, 0, i, : self.columns[i]],

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
@@ -164,6 +165,26 @@ def caption(axes: Axes, words: Sequence[str], moves: Moves) -> None:
         (n + 1) / 2, 1.12 * n, words[-1], ha="center", va="center", color=plots.INK, fontsize=8
     )
     moves[note] = words
+
+
+def moving(axes: Axes, x: ArrayLike, states: Array, moves: Moves, **look: Any) -> None:
+    """A line through x (C,) whose heights (T, C) move; drawn as it ends."""
+    states = shown(states)
+    (line,) = axes.plot(x, states[-1], **look)
+    moves[line] = np.stack([np.broadcast_to(np.asarray(x, float), states.shape), states], -1)
+
+
+def few_ticks(axis: Axis, low: float, high: float) -> None:
+    """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def note(axes: Axes, words: str) -> None:
+    """Words in the middle of axes that have nothing to show."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=plots.INK)
 
 
 def number(value: float) -> str:

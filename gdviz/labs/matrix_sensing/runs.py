@@ -195,7 +195,7 @@ class Runs:
 
     `error` is ||P - M||_F, `train` the loss that gradient descent descends; both infinite once a
     run has diverged. Of XXᵀ there is `X`; of FGᵀ there are `F`, `G` and `slowest` (T, S, C), the
-    least eigenvalue of FᵀF. `start` (S, C, rows, k) are the first weights, `estimate` (T, C, n, n)
+    square of the weakest singular value that survives in F or G: λ_min(FᵀF) if F is far ahead. `start` (S, C, rows, k) are the first weights, `estimate` (T, C, n, n)
     is P of the first seed. What there is not is empty.
     """
 
@@ -264,19 +264,9 @@ def end_slope(runs: Runs, error: Array) -> Array:
     return theory.slope(runs.steps, error, (last / 10, last))
 
 
-def end_rate(steps: Steps, error: Array, highest: float = 1e-2) -> Array:
-    """The rate of err ~ exp(-rate·T) of errors (T, …), over the second half of the fall, (…).
-
-    The fall is all below `highest` and above round-off; NaN where there is too little of it.
-    """
-    flat = error.reshape(len(steps), -1)
-    found = np.full(flat.shape[1], np.nan)
-    for i, e in enumerate(flat.T):
-        low = np.flatnonzero((e < highest) & (e > theory.FLOOR))
-        if len(low) > 1:
-            a, b = steps[low[0]], steps[low[-1]]
-            found[i] = theory.rate(steps, e, ((a + b) / 2, b))
-    return found.reshape(error.shape[1:])
+def end_rate(steps: Steps, error: Array) -> Array:
+    """The rate of err ~ exp(-rate·T) of errors (T, …), over the second half of the fall, (…)."""
+    return theory.rate(steps, error, theory.tail(steps, error))
 
 
 def middle(values: Array, axis: int = 1) -> Array:

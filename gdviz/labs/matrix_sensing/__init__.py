@@ -1,0 +1,1 @@
+"""One column too many."""
