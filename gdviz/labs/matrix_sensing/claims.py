@@ -58,5 +58,5 @@ def judge_rate(settings: OnMatrices[Any], runs: Runs, applies: bool = True) -> F
     """B-5″ on all runs whose rate can be measured."""
     rate = end_rate(runs.steps, runs.error)
     exact = exact_rate(settings, runs)
-    known = np.isfinite(rate) & (exact * runs.steps[-1] > 3)
+    known = np.isfinite(rate) & (exact * runs.steps[-1] > 5)
     return B5_EXACT.judge(1, (rate[known] / exact[known]), applies and settings.calm)

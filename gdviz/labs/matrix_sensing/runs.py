@@ -195,8 +195,9 @@ class Runs:
 
     `error` is ||P - M||_F, `train` the loss that gradient descent descends; both infinite once a
     run has diverged. Of XXᵀ there is `X`; of FGᵀ there are `F`, `G` and `slowest` (T, S, C), the
-    square of the weakest singular value that survives in F or G: λ_min(FᵀF) if F is far ahead. `start` (S, C, rows, k) are the first weights, `estimate` (T, C, n, n)
-    is P of the first seed. What there is not is empty.
+    square of the weakest singular value that survives in F or G: λ_min(FᵀF) if F is far ahead.
+    `start` (S, C, rows, k) are the first weights, `estimate` (T, C, n, n) is P of the first seed.
+    What there is not is empty.
     """
 
     steps: Steps

@@ -108,8 +108,8 @@ class Symmetry(OnMatrices[SymmetryResult]):
     quantities: ClassVar[Mapping[str, str]] = {
         "steps": "number of gradient steps T",
         "error": "median of ‖P − M‖, a row for each T; columns: " + "; ".join(NAMES),
-        "slowest": "median of λ, the weakest singular value that survives in F or G, squared; a row for "
-        "each T, a column for each FGᵀ",
+        "slowest": "median of λ, the weakest singular value that survives in F or G, squared; a row "
+        "for each T, a column for each FGᵀ",
         "singular_values_F": "singular values of F in the first run with G₀ drawn, a row for each "
         "T",
         "singular_values_G": "the same of G",
@@ -215,7 +215,7 @@ class Symmetry(OnMatrices[SymmetryResult]):
         for i, name in enumerate(self.names[1:]):
             panels.curve(axes, runs.steps, runs.slowest[..., i], 1 + i, name)
         low, high = panels.limits(runs.slowest, low=1e-8)
-        panels.log_axis(axes, low / 2, high, "λ, weakest survivor of F, squared")
+        panels.log_axis(axes, low / 2, high, "weakest survivor, squared, λ")
         axes.set_title("What sets the pace: λ fades or stays")
 
     def _draw_values(self, axes: Axes, runs: Runs, moves: panels.Moves) -> None:
