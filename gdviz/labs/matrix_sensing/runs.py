@@ -1,7 +1,7 @@
 """What the experiments of this lab share: their settings, and batches of runs under them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -214,6 +214,27 @@ class Runs:
     def diverged(self) -> Flags:
         """Which runs left all bounds, (S, C)."""
         return np.asarray(~np.isfinite(self.error[-1]))
+
+    def of(self, which: slice) -> "Runs":
+        """The same for some of the configurations."""
+        return replace(
+            self,
+            start=self.start[:, which],
+            estimate=self.estimate[:, which],
+            **{name: x[:, :, which] for name, x in self._read() if name != "estimate"},
+        )
+
+    def since(self, step: int) -> "Runs":
+        """What was read from `step` on, which is step 0 then."""
+        later = self.steps >= step
+        return replace(
+            self, steps=self.steps[later] - step, **{name: x[later] for name, x in self._read()}
+        )
+
+    def _read(self) -> list[tuple[str, Any]]:
+        """What was read at every step, by name."""
+        names = ("error", "train", "X", "F", "G", "slowest", "estimate")
+        return [(name, x) for name in names if (x := getattr(self, name)).size]
 
 
 def frames(steps: int, *more: int) -> Steps:
