@@ -266,8 +266,13 @@ def end_slope(runs: Runs, error: Array) -> Array:
 
 
 def end_rate(steps: Steps, error: Array) -> Array:
-    """The rate of err ~ exp(-rate·T) of errors (T, …), over the second half of the fall, (…)."""
-    return theory.rate(steps, error, theory.tail(steps, error))
+    """The rate of err ~ exp(-rate·T) of errors (T, …), over the second half of the fall, (…).
+
+    The fall is from 0.01 down to round-off; NaN where there is none.
+    """
+    _, last = theory.tail(steps, error)
+    first = np.where(error >= 1e-2, steps.reshape(-1, *[1] * (error.ndim - 1)), 0).max(0)
+    return theory.rate(steps, error, ((first + last) / 2, last))
 
 
 def middle(values: Array, axis: int = 1) -> Array:
