@@ -140,7 +140,7 @@ class Initialisation(OnMatrices[InitialisationResult]):
     def rates(self, result: InitialisationResult) -> Array:
         """Measured rates of FGᵀ, (S, C); NaN where too little of a fall is seen."""
         runs = result.asymmetric
-        seen = claims.exact_rate(self, runs) * self.steps > 5
+        seen = claims.exact_rate(self, runs) * self.steps > claims.SEEN
         return np.where(seen, end_rate(runs.steps, runs.error), np.nan)
 
     def exponents(self, result: InitialisationResult) -> Array:
@@ -258,7 +258,8 @@ class Initialisation(OnMatrices[InitialisationResult]):
         seen = rate[np.isfinite(rate)]
         span = "not seen"
         if len(seen):
-            span = f"{number(seen.min())} to {number(seen.max())} per step"
+            span = " to ".join(dict.fromkeys((number(seen.min()), number(seen.max()))))
+            span += " per step"
         return (
             f"k = {self.k} columns against a matrix of rank {self.r}, n = {self.n}, median of "
             f"{self.seeds} runs. Error after {panels.count(self.steps)} steps from "

@@ -58,7 +58,7 @@ def scale(default: Any, **more: Any) -> Any:
     )
 
 
-def imbalance(default: float = 1 / 3, **more: Any) -> Any:
+def imbalance(default: float = 0.33, **more: Any) -> Any:
     """The setting of how much smaller G starts than F."""
     return setting(
         default, symbol="ρ", meaning="first scale of G over that of F", low=0, high=1, **more
