@@ -158,7 +158,7 @@ class Initialisation(OnMatrices[InitialisationResult]):
         spread = seen.sum() >= 3 and alpha[seen].max() >= 2 * alpha[seen].min()
         fits = more and bool(spread) and bool(small.all())
         fitted = np.array([_r_squared(alpha[seen] ** 2, one[seen]) for one in rate])
-        bound = -np.log1p(-self.step_size * np.minimum(result.bound, 1))[:, seen]
+        bound = -np.log1p(-np.minimum(self.step_size * result.bound, 0.99))[:, seen]
         measured = self.m >= 3 * self.n**2 and self.step_size <= 0.3
         return [
             B5.judge(2, exponent, fits and self.calm),
