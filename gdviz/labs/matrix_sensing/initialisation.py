@@ -86,9 +86,9 @@ class Initialisation(OnMatrices[InitialisationResult]):
     question = "FGᵀ falls exponentially. Is that fast?"
     notice = (
         "Every curve top left is a straight line, so every run is exponential. But halve the start "
-        "and the slope is a quarter. The rate is ηλ with λ the weakest singular value of F, squared, "
-        "and that is about α². Small starts are recommended for other good reasons, and here they make an "
-        "exponential that nobody waits for."
+        "and the slope is a quarter. The rate is ηλ with λ the weakest singular value of F, "
+        "squared, and that is about α². Small starts are recommended for other good reasons; here "
+        "they make an exponential that nobody waits for."
     )
     misconceptions = (
         ("Exponential means fast.", "With α = 0.1 the error needs nearly 800 steps to halve. With "
@@ -107,8 +107,8 @@ class Initialisation(OnMatrices[InitialisationResult]):
         "error_FG": "median of ‖P − M‖ with P = FGᵀ, a row for each T, a column for each α",
         "error_XX": "the same with P = XXᵀ",
         "rate": "median rate of the error of FGᵀ per step, for each α; NaN where it is not seen",
-        "rate_exact": "median of −ln(1 − ηλ), λ the weakest singular value that survives in F or G, "
-        "squared, at the end",
+        "rate_exact": "median of −ln(1 − ηλ), λ the weakest singular value that survives in F or "
+        "G, squared, at the end",
         "rate_bound": "median of ηλ, λ the least eigenvalue of F₀ᵀF₀ − G₀ᵀG₀",
         "exponent": "exponent of α in the rate, for each seed",
     }
@@ -140,7 +140,7 @@ class Initialisation(OnMatrices[InitialisationResult]):
     def rates(self, result: InitialisationResult) -> Array:
         """Measured rates of FGᵀ, (S, C); NaN where too little of a fall is seen."""
         runs = result.asymmetric
-        seen = claims.exact_rate(self, runs) * self.steps > 5
+        seen = claims.exact_rate(self, runs) * self.steps > claims.SEEN
         return np.where(seen, end_rate(runs.steps, runs.error), np.nan)
 
     def exponents(self, result: InitialisationResult) -> Array:
@@ -158,7 +158,7 @@ class Initialisation(OnMatrices[InitialisationResult]):
         spread = seen.sum() >= 3 and alpha[seen].max() >= 2 * alpha[seen].min()
         fits = more and bool(spread) and bool(small.all())
         fitted = np.array([_r_squared(alpha[seen] ** 2, one[seen]) for one in rate])
-        bound = -np.log1p(-self.step_size * np.minimum(result.bound, 1))[:, seen]
+        bound = -np.log1p(-np.minimum(self.step_size * result.bound, 0.99))[:, seen]
         measured = self.m >= 3 * self.n**2 and self.step_size <= 0.3
         return [
             B5.judge(2, exponent, fits and self.calm),
@@ -182,9 +182,8 @@ class Initialisation(OnMatrices[InitialisationResult]):
         if self.calm:
             for i in self.order:
                 name = "gradient flow" if i == self.order[0] else ""
-                panels.law(
-                    plateau, result.symmetric.steps, middle(result.flow[..., i]), name, panels.EXACT
-                )
+                flow = middle(result.flow[..., i])
+                panels.law(plateau, result.symmetric.steps, flow, name, panels.EXACT)
         plateau.legend(loc="lower left")
         panels.clock(linear, result.asymmetric, moves, self.stable, x=0.42, y=0.93)
         self._draw_rates(rate, result, moves)
@@ -257,13 +256,14 @@ class Initialisation(OnMatrices[InitialisationResult]):
             for i in (self.order[0], self.order[-1])
         ]
         seen = rate[np.isfinite(rate)]
-        rates = (
-            f"{number(seen.min())} to {number(seen.max())} per step" if len(seen) else "not seen"
-        )
+        span = "not seen"
+        if len(seen):
+            span = " to ".join(dict.fromkeys((number(seen.min()), number(seen.max()))))
+            span += " per step"
         return (
             f"k = {self.k} columns against a matrix of rank {self.r}, n = {self.n}, median of "
             f"{self.seeds} runs. Error after {panels.count(self.steps)} steps from "
-            f"{'; from '.join(told)}. Rates of FGᵀ: {rates}."
+            f"{'; from '.join(told)}. Rates of FGᵀ: {span}."
         )
 
     def series(self, result: InitialisationResult) -> dict[str, Any]:
@@ -353,7 +353,7 @@ Initialisation.presets = {
         holds("B-5″ B-3"),
     ),
     "From measurements": Preset(
-        Initialisation(alphas=(0.2, 0.3, 0.5), m=800, step_size=0.1, steps=8000, seeds=1),
+        Initialisation(alphas=(0.25, 0.35, 0.5), m=800, step_size=0.1, steps=8000, seeds=1),
         "With 800 random measurements in place of M, rates grow like α² as before.",
         {"B-9″": Verdict.HOLDS},
     ),

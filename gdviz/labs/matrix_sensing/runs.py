@@ -58,7 +58,7 @@ def scale(default: Any, **more: Any) -> Any:
     )
 
 
-def imbalance(default: float = 1 / 3, **more: Any) -> Any:
+def imbalance(default: float = 0.33, **more: Any) -> Any:
     """The setting of how much smaller G starts than F."""
     return setting(
         default, symbol="ρ", meaning="first scale of G over that of F", low=0, high=1, **more
@@ -287,8 +287,13 @@ def end_slope(runs: Runs, error: Array) -> Array:
 
 
 def end_rate(steps: Steps, error: Array) -> Array:
-    """The rate of err ~ exp(-rate·T) of errors (T, …), over the second half of the fall, (…)."""
-    return theory.rate(steps, error, theory.tail(steps, error))
+    """The rate of err ~ exp(-rate·T) of errors (T, …), over the second half of the fall, (…).
+
+    The fall is from 0.01 down to round-off; NaN where there is none.
+    """
+    _, last = theory.tail(steps, error)
+    first = np.where(error >= 1e-2, steps.reshape(-1, *[1] * (error.ndim - 1)), 0).max(0)
+    return theory.rate(steps, error, ((first + last) / 2, last))
 
 
 def middle(values: Array, axis: int = 1) -> Array:

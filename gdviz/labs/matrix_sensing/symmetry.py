@@ -15,7 +15,6 @@ from gdviz.lab import Prediction, Preset
 from gdviz.labs.matrix_sensing import claims, panels
 from gdviz.labs.matrix_sensing.panels import number
 from gdviz.labs.matrix_sensing.runs import (
-    FLOOR,
     Array,
     OnMatrices,
     Runs,
@@ -108,8 +107,8 @@ class Symmetry(OnMatrices[SymmetryResult]):
     quantities: ClassVar[Mapping[str, str]] = {
         "steps": "number of gradient steps T",
         "error": "median of ‖P − M‖, a row for each T; columns: " + "; ".join(NAMES),
-        "slowest": "median of λ, the weakest singular value that survives in F or G, squared; a row "
-        "for each T, a column for each FGᵀ",
+        "slowest": "median of λ, the weakest singular value that survives in F or G, squared; a "
+        "row for each T, a column for each FGᵀ",
         "singular_values_F": "singular values of F in the first run with G₀ drawn, a row for each "
         "T",
         "singular_values_G": "the same of G",
@@ -136,21 +135,17 @@ class Symmetry(OnMatrices[SymmetryResult]):
 
     def judge(self, result: SymmetryResult) -> list[Finding]:
         """Judge the claims seed by seed."""
-        end = result.error[-1]
-        rate = end_rate(result.symmetric.steps, result.error)
+        end = panels.shown(result.error[-1])
         more = self.k > self.r
         late = self.steps * self.step_size * self.alpha**2 >= 80 and self.calm
         law = float(theory.sublinear(self.steps, self.step_size, self.k, self.r, self.n))
         wide = more and late and self.k <= self.n / 2
         exact = claims.exact_rate(self, result.asymmetric)[:, SCALED] * self.steps
         return [
-            B4.judge(
-                0.75, rate[:, 1 + DRAWN] / rate[:, 0],
-                self.k == self.r and self.calm and self.alpha <= 0.5 and self.rho <= 1,
-            ),
+            B4.judge(0.75, self._ratio(result)),
             claims.judge_rate(self, result.asymmetric, more and self.rho > 0),
             B6.judge(
-                1e3, end[:, 0] / np.maximum(end[:, 1 + DRAWN], FLOOR),
+                1e3, end[:, 0] / end[:, 1 + DRAWN],
                 wide and self.rho <= 0.4,
             ),
             B7.judge(1, end[:, 1 + EQUAL] / (law or 1), wide),
@@ -159,6 +154,14 @@ class Symmetry(OnMatrices[SymmetryResult]):
                 wide and bool((exact >= 5).all()) and self.q > 0,
             ),
         ]  # fmt: skip
+
+    def _ratio(self, result: SymmetryResult) -> Array:
+        """B-4: rates of FGᵀ over those of XXᵀ, (S,); empty unless k = r and all of it is seen."""
+        if self.k != self.r or not self.calm or self.alpha > 0.5:
+            return np.empty(0)
+        rate = end_rate(result.symmetric.steps, result.error)[:, [0, 1 + DRAWN]]
+        seen = result.error[-1].max() < 1e-8
+        return rate[:, 1] / rate[:, 0] if seen else np.empty(0)
 
     def draw(self, result: SymmetryResult, figure: Figure) -> Film:
         """Draw errors on top, twice; below, what sets the pace, and singular values."""
