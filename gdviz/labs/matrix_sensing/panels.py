@@ -213,9 +213,11 @@ def warning(settings: OnMatrices[Any], *batches: Runs) -> str:
         said.append(f"{lost} of {every} runs diverge: the steps are too large for these starts.")
     if any((runs.start == 0).all((-2, -1)).any() for runs in batches):
         said.append("A start of zeros (α = 0) is a saddle: nothing moves.")
-    if settings.m and settings.m < 2 * settings.n * settings.r:
+    sides = max(1 if runs.X.size else 2 for runs in batches)
+    unknown = sides * settings.n * settings.r
+    if settings.m and settings.m < unknown:
         said.append(
-            f"m = {settings.m} measurements are fewer than the 2nr = {2 * settings.n * settings.r} "
-            "numbers in M's factors: many matrices fit them."
+            f"m = {settings.m} measurements are fewer than the {unknown} numbers in M's factors: "
+            "many matrices fit them."
         )
     return " ".join(said)
