@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.backend_bases import RendererBase
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 DRAWING = threading.RLock()
@@ -36,6 +37,9 @@ PALETTE = (
     "#8c8c8c",
 )
 """Series colours after Okabe and Ito (2008), darkened to a contrast of 3:1 on paper."""
+
+DIVERGING = LinearSegmentedColormap.from_list("gdviz", [PALETTE[1], PAPER, PALETTE[0]], N=255)
+"""Colours of signed values, orange for negative ones; the paper's own colour is zero."""
 
 LINE_STYLES: tuple[Any, ...] = (
     "-",

@@ -35,7 +35,7 @@ from matplotlib.transforms import Affine2D, Transform
 from numpy.typing import ArrayLike, NDArray
 
 from gdviz.film import Film, Reveal
-from gdviz.plots import ROLES
+from gdviz.plots import DIVERGING, ROLES
 
 Plain = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -373,6 +373,7 @@ class _Reader:
     def _pixels(self, image: Any, states: Any, box: Sequence[float]) -> Plain:
         """Colour numbers, a byte a pixel; 255 is no value.
 
+        They count through a `table` of colours, or along a `ramp` between those of the page.
         `box` is left, right, and where the first and the last row end.
         """
         values: Any = np.ma.masked_invalid(np.ma.asarray(states, dtype=float))
@@ -383,13 +384,17 @@ class _Reader:
         share = np.ma.filled(np.ma.masked_invalid(image.norm(flat)), np.nan)
         numbers = np.where(np.isnan(share), 255, np.nan_to_num(share).clip(0, 1) * 254)
         scale = np.linspace(0, 1, 255)
-        table = (image.cmap(scale) * 255).round().astype(np.uint8)
+        if image.cmap.name == DIVERGING.name:
+            colours: Plain = {"ramp": ["c1", "paper", "c0"]}
+        else:
+            table = (image.cmap(scale) * 255).round().astype(np.uint8)
+            colours = {"table": self.blob.put(table.tobytes() + bytes(4))}
         return {
             "kind": "image",
+            **colours,
             "box": [float(edge) for edge in box],
             "shape": list(values.shape),
             "pixels": self.blob.put(numbers.round().astype(np.uint8).tobytes()),
-            "table": self.blob.put(table.tobytes() + bytes(4)),
             "values": self.blob.track(image.norm.inverse(scale)),
             "alpha": 1.0 if image.get_alpha() is None else float(image.get_alpha()),
         }

@@ -232,6 +232,16 @@ def test_image_pixels_and_values(axes):
     assert values(read, image["values"])[0, 127] == pytest.approx(0.5)
 
 
+def test_an_image_of_signed_values_has_the_colours_of_the_page(axes):
+    axes.imshow([[-1.0, 0.0, 1.0]], cmap=plots.DIVERGING)
+    (image,), read = marks(axes, "image")
+    assert [plots.ROLES[role] for role in image["ramp"]] == [
+        mpl.colors.to_hex(plots.DIVERGING(share)) for share in (0.0, 0.5, 1.0)
+    ]
+    assert "table" not in image
+    assert list(np.frombuffer(read["data"], np.uint8, 3, image["pixels"])) == [0, 127, 254]
+
+
 def test_even_mesh_on_log_axes_is_an_image(axes):
     axes.set(xscale="log")
     axes.pcolormesh([1, 10, 100], [0, 1], [[1, 2]])

@@ -57,6 +57,20 @@ function css(colour) {
   return opacity ? `color-mix(in srgb, ${base} ${100 * opacity}%, transparent)` : base;
 }
 
+/* 255 pixels along a row of colours "rgb(r, g, b)", and one without colour. */
+function between(colours) {
+  const stops = colours.map((colour) => colour.match(/[\d.]+/g).map(Number));
+  const pixels = new Uint8ClampedArray(4 * 256);
+  for (let i = 0; i < 255; i++) {
+    const place = (i / 254) * (stops.length - 1);
+    const k = Math.min(Math.floor(place), stops.length - 2);
+    for (let c = 0; c < 3; c++)
+      pixels[4 * i + c] = stops[k][c] + (place - k) * (stops[k + 1][c] - stops[k][c]);
+    pixels[4 * i + 3] = 255;
+  }
+  return new Uint32Array(pixels.buffer);
+}
+
 const RAISED = Object.fromEntries([..."0123456789-"].map((c, i) => [c, [..."⁰¹²³⁴⁵⁶⁷⁸⁹⁻"][i]]));
 
 function scientific(value) {
@@ -111,22 +125,22 @@ class Scene {
     return mark.reveal ? Math.min(count, this.floats(mark.reveal, frame)[0]) : count;
   }
 
-  /* An image mark at `frame` as a small canvas, a pixel a value. */
-  picture(mark, frame) {
+  /* An image mark at `frame` as a small canvas, a pixel a value; between the colours of `ramp`. */
+  picture(mark, frame, ramp) {
     const [frames, rows, columns] = mark.shape;
     const at = Math.min(frame, frames - 1);
     const kept = this.pictures.get(mark);
-    if (kept?.at === at) return kept.canvas;
+    if (kept?.at === at && kept.ramp === `${ramp}`) return kept.canvas;
     const canvas =
       kept?.canvas ??
       Object.assign(document.createElement("canvas"), { width: columns, height: rows });
-    const colours = new Uint32Array(this.buffer, mark.table, 256);
+    const colours = ramp ? between(ramp) : new Uint32Array(this.buffer, mark.table, 256);
     const pixels = this.bytes(mark.pixels + at * rows * columns, rows * columns);
     const image = new ImageData(columns, rows);
     const words = new Uint32Array(image.data.buffer);
     for (let i = 0; i < pixels.length; i++) words[i] = colours[pixels[i]];
     canvas.getContext("2d").putImageData(image, 0, 0);
-    this.pictures.set(mark, { at, canvas });
+    this.pictures.set(mark, { at, ramp: `${ramp}`, canvas });
     return canvas;
   }
 }
@@ -593,7 +607,8 @@ class Panel {
     pen.imageSmoothingEnabled = false;
     pen.translate(x0, y0);
     pen.scale((x1 - x0) / columns, (y1 - y0) / rows);
-    pen.drawImage(this.scene.picture(mark, frame), 0, 0);
+    const ramp = mark.ramp?.map((colour) => this.stage.ink(colour));
+    pen.drawImage(this.scene.picture(mark, frame, ramp), 0, 0);
   }
 
   /* A text of the figure as SVG, and its arrow on the canvas. */

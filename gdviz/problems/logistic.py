@@ -199,14 +199,15 @@ def perceptrons(data: Points) -> Update:
     A row stops by itself: without mistakes all its weights p_i are zero.
     """
     Zt, q = data.Z.mT.contiguous(), data.share
+    full, nothing = torch.stack([q, q, torch.ones_like(q)], -2), q.new_zeros(())
 
     def update(w: Tensor, t: int) -> None:
-        mistakes = (torch.bmm(w, Zt) <= 0).to(w.dtype)
-        p = torch.empty_like(mistakes)
-        p[:, 0] = mistakes[:, 0] * q * (0.5 if t == 0 else 1.0)
-        weighted = mistakes[:, 1] * q
-        p[:, 1] = weighted / weighted.sum(-1, keepdim=True).clamp_min(1e-300)
-        p[:, 2] = mistakes[:, 2] * (mistakes[:, 2].cumsum(-1) == 1)
+        p = torch.where(torch.bmm(w, Zt) <= 0, full, nothing)
+        batch, normalised, classical = p.unbind(-2)
+        if t == 0:
+            batch *= 0.5
+        normalised /= normalised.sum(-1, keepdim=True).clamp_min_(1e-300)
+        classical *= classical.cumsum(-1) == 1  # the first mistake and no other
         w.baddbmm_(p, data.Z)
 
     return update

@@ -8,7 +8,6 @@ Source: arXiv 2412.08424, "From Logistic Regression to the Perceptron Algorithm"
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
 
@@ -20,6 +19,8 @@ def max_margin(Z: ArrayLike) -> tuple[float, Array]:
     μ = R ||r|| / sqrt(1 - ||r||²), and θ points along its first d entries, reversed. Not
     separable: (0, 0), decided at ||r|| < 1e-7, the accuracy of the least-squares solver.
     """
+    from scipy.optimize import nnls  # half a second to import, which other labs do not need
+
     Z = np.asarray(Z, dtype=np.float64)
     radius = np.linalg.norm(Z, axis=1).max()
     if radius == 0:

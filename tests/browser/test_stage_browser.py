@@ -212,6 +212,18 @@ def test_an_image_shows_its_pixels_the_right_way_up(open_page):
     assert green[1] > red[1]
 
 
+def test_an_image_of_signed_values_follows_the_theme(open_page):
+    figure = plots.new_figure(4, 3)
+    axes = figure.subplots()
+    axes.imshow([[-1.0, 0.0, 1.0]], cmap=plots.DIVERGING, aspect="auto")
+    stage = open_page(scene.read(figure, strict=True))
+    light, night = plots.PALETTE[1], dark("c1")
+    assert (stage.near(light)[0] > 500, stage.near(night)[0]) == (True, 0)
+    stage.page.emulate_media(color_scheme="dark")
+    stage.settle()
+    assert (stage.near(light)[0], stage.near(night)[0] > 500) == (0, True)
+
+
 def test_nan_breaks_a_line(open_page):
     counts = []
     for middle in (0.0, np.nan):

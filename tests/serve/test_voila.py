@@ -9,6 +9,8 @@ from urllib.request import urlopen
 import nbformat
 import pytest
 
+from gdviz.lab import labs
+
 pytestmark = pytest.mark.browser
 
 LAB = "voila/render/perceptron_limit.ipynb"
@@ -58,9 +60,9 @@ def test_what_a_page_may_not_load_would_be_noticed(page, foreign, voila_url):
 
 
 def test_the_picture_is_there_before_any_script(page, voila_url):
-    for _ in range(100):  # the first start of a version draws it meanwhile
+    for _ in range(200):  # the first start of a version draws them meanwhile
         page.goto(voila_url)
-        if page.locator(".gd-picture svg").count():
+        if page.locator(".gd-picture svg").count() == len(labs()):
             break
         time.sleep(0.3)
     page.route("**/*.js", lambda route: route.abort())

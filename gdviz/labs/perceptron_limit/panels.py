@@ -133,9 +133,9 @@ def weight_images(
         tile = pixels[:, i] / np.where(largest[:, i] == 0, 1, largest[:, i])
         sheet[:, top : top + 8, left : left + 8] = tile
         axes.text(left + 3.5, top - 0.8, name, ha="center", va="bottom")
-    image = axes.imshow(sheet[-1], cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+    image = axes.imshow(sheet[-1], cmap=plots.DIVERGING, vmin=-1, vmax=1, interpolation="nearest")
     moves[image] = sheet
-    axes.set(title="What the weights look for", xlabel="orange: {} · purple: {}".format(*classes))
+    axes.set(title="What the weights look for", xlabel="orange: {} · blue: {}".format(*classes))
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
