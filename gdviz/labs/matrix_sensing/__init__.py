@@ -10,7 +10,10 @@ measured for this project.
 
 from gdviz.lab import Lab
 from gdviz.labs.matrix_sensing.columns import Columns
+from gdviz.labs.matrix_sensing.few import Few
 from gdviz.labs.matrix_sensing.initialisation import Initialisation
+from gdviz.labs.matrix_sensing.magic import Magic
+from gdviz.labs.matrix_sensing.outliers import Outliers
 from gdviz.labs.matrix_sensing.symmetry import Symmetry
 
 lab = Lab(
@@ -23,6 +26,9 @@ lab = Lab(
         "columns": Columns,
         "symmetry": Symmetry,
         "initialisation": Initialisation,
+        "magic": Magic,
+        "outliers": Outliers,
+        "few": Few,
     },
     minutes=45,
     audience="For a course on optimisation or learning: matrices, singular values, gradient "

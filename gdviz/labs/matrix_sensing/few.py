@@ -16,6 +16,7 @@ from gdviz.labs.matrix_sensing import panels
 from gdviz.labs.matrix_sensing.panels import number
 from gdviz.labs.matrix_sensing.runs import (
     FLOOR,
+    HUGE,
     MOST_MEASURED,
     Array,
     OnMatrices,
@@ -176,7 +177,7 @@ class Few(OnMatrices[FewResult]):
         some = (share >= 1.5) & (share <= 2.5)
         enough = (share >= 3) & (m < self.n * (self.n + 1) / 2)
         apart = self.alpha >= 0.3 and self.small <= 0.01 and self.k > self.r
-        ratio = error[:, 0] / np.maximum(error[:, 1], FLOOR)
+        ratio = error[:, 0] / np.clip(error[:, 1], FLOOR, HUGE)  # of two that diverge: infinite
         return [
             B11.judge(1e-15, loss[few, 0][:1], usual and bool(few.any()) and self.alpha >= 0.3),
             B11_ERROR.judge(0.3, error[few, 0][:1], usual and bool(few.any())),
@@ -211,7 +212,7 @@ class Few(OnMatrices[FewResult]):
         for i, m in enumerate(self.numbers):
             for j, (start, style) in enumerate(zip(STARTS, STYLES, strict=True)):
                 axes.plot(
-                    steps, np.clip(np.median(values[:, i, :, j], 1), 1e-30, panels.HUGE),
+                    steps, np.clip(np.median(values[:, i, :, j], 1), 1e-30, HUGE),
                     color=plots.PALETTE[i], ls=style, label=f"m = {m}, {start}",
                 )  # fmt: skip
         axes.legend(loc="best")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from gdviz import plots, problems
 from gdviz.claims import Claim, Finding, holds
@@ -199,9 +200,10 @@ class Magic(OnMatrices[MagicResult]):
                 (before, problems.sensing.rebalance(problem, before, self.beta)),
             )
         )
-        size = np.linalg.norm(P, axis=(-2, -1))
-        off = np.linalg.norm(Q - P, axis=(-2, -1)) / np.where(size > 0, size, 1)
-        return np.asarray(np.where(np.isfinite(off), off, np.inf))
+        with np.errstate(invalid="ignore", over="ignore"):  # of runs that diverge
+            size, off = (np.linalg.norm(x, axis=(-2, -1)) for x in (P, Q - P))
+            share = off / np.where(size > 0, size, 1)
+        return np.asarray(np.where(np.isfinite(share), share, np.inf))
 
     def rates(self, result: MagicResult) -> Array:
         """Measured rates after T₀, (S, C)."""
@@ -293,13 +295,15 @@ class Magic(OnMatrices[MagicResult]):
             )
             moves[line] = np.stack([np.broadcast_to(at, flat.shape), flat], -1)
         both = [values[:, 0, 0] for values in (runs.F, runs.G)]
-        low, high = panels.limits(*both, low=1e-9, high=1e2)
-        panels.log_axis(axes, low, 10 * high, "singular values")
+        bottom, top = panels.limits(*both, low=1e-9, high=1e2)
+        panels.log_axis(axes, bottom, 10 * top, "singular values")
+        names = {(self.k - 1) / 2: "F", 1.6 * self.k - 0.5: "G"}
         axes.set(
             title=f"Singular values, α = {self.alphas[0]:g}", xlim=(-0.7, 2.1 * self.k - 0.3),
             xlabel="one bar for each direction, the largest first",
-            xticks=[(self.k - 1) / 2, 1.6 * self.k - 0.5], xticklabels=["F", "G"],
         )  # fmt: skip
+        axes.xaxis.set_major_locator(FixedLocator([*names]))
+        axes.xaxis.set_major_formatter(FixedFormatter([*names.values()]))
         axes.axhline(self.beta, **panels.LAW, label="β")
         axes.legend(loc="upper right")
 
@@ -418,8 +422,7 @@ def _speed(result: MagicResult) -> str:
 
 
 def _longer(result: MagicResult) -> str:
-    two = float(np.nanmedian(Magic.presets["Too much of it"].settings.rates(result)))
-    one = -np.log(1 - 0.2)
+    two, one = float(np.nanmedian(Magic(beta=2).rates(result))), Magic().best_rate
     return _BETAS[0 if two > 1.1 * one else 2 if two < 0.9 * one else 1]
 
 
@@ -472,7 +475,7 @@ Magic.predictions = (
     Prediction(
         "β = 1 gives F's columns the length 1. Would β = 2 make the fall after it faster?",
         _BETAS,
-        Magic.presets["Too much of it"].settings,
+        Magic(beta=2),
         _longer,
         "G's used columns then have a length of 1/2, and F follows them at a rate of σᵣ²/β² = 1/4.",
     ),

@@ -23,7 +23,6 @@ LAW: dict[str, Any] = {"color": plots.INK, "ls": (0, (5, 4)), "lw": 1.1}
 """The look of a law: dashed, on top of the curves."""
 EXACT: dict[str, Any] = {"color": plots.INK, "ls": (0, (1, 2)), "lw": 1.5}
 """And of what is exact: dotted."""
-COLOURS = "RdBu_r"
 
 
 def step_axis(axes: Axes, steps: Steps, moves: Moves, log: bool = False) -> None:
@@ -144,11 +143,11 @@ def matrices(
 
 
 def image(axes: Axes, name: str, values: Any, top: float, moves: Moves | None = None) -> Axes:
-    """A matrix (n, n), or its states (T, n, n), in colours from -top (blue) to top (red)."""
+    """A matrix (n, n), or its states (T, n, n), in colours from -top (orange) to top (blue)."""
     values = np.clip(np.nan_to_num(values, nan=top, posinf=top, neginf=-top), -top, top)
     n = values.shape[-1]
     picture = axes.imshow(
-        values[-1] if values.ndim == 3 else values, cmap=COLOURS, vmin=-top, vmax=top,
+        values[-1] if values.ndim == 3 else values, cmap=plots.DIVERGING, vmin=-top, vmax=top,
         extent=(0.5, n + 0.5, n + 0.5, 0.5),
     )  # fmt: skip
     if moves is not None:
