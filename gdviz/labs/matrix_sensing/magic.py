@@ -213,7 +213,7 @@ class Magic(OnMatrices[MagicResult]):
     def found(self, runs: Runs) -> Flags:
         """Whether the r used singular values were near those of M at T₀, (S, C)."""
         at = int(np.searchsorted(runs.steps, self.at))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             products = (runs.F[at] * runs.G[at])[..., : self.r]
             off = np.abs(products / self.singular_values[: products.shape[-1]] - 1)
         return np.asarray((off < 0.1).all(-1) & (self.k >= self.r))
