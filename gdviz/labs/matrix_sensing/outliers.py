@@ -124,6 +124,8 @@ class Outliers(OnMatrices[OutliersResult]):
         "each k",
         "error_squared": "the same with squared errors",
     }
+    repeats: ClassVar[float] = 0.05
+    """Rounding can turn a sign, and with it a step."""
     inches: ClassVar[tuple[float, float]] = (11.0, 7.4)
 
     @property

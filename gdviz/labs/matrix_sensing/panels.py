@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from gdviz import film, plots
 from gdviz.film import Move
 from gdviz.labs.matrix_sensing.runs import FLOOR, HUGE, Array, Images, OnMatrices, Runs, Steps
+from gdviz.problems import factorisation as theory
 from gdviz.scene import scientific
 
 Moves = dict[Artist, Move]
@@ -187,9 +188,11 @@ def note(axes: Axes, words: str) -> None:
 
 
 def number(value: float) -> str:
-    """A number of any size, short."""
+    """A number of any size, short; round-off is no number that one can rely on."""
     if not np.isfinite(value) or abs(value) > HUGE:
         return "more than a thousand"
+    if 0 < abs(value) < theory.FLOOR:
+        return "below 10⁻¹³"
     return f"{value:.2g}" if abs(value) >= 1e-3 or value == 0 else scientific(value)
 
 

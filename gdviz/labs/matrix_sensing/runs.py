@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,9 @@ class OnMatrices(Experiment[R], Generic[R]):
         low=1, high=5,
     )  # fmt: skip
     seed: int = setting(0, symbol="seed", meaning="seed of the first of them", low=0, high=9999)
+
+    repeats: ClassVar[float] = 1e-3
+    """Rates are fitted down to errors of 10⁻¹³, a thousandth of which is rounding."""
 
     def check(self) -> None:
         """Measurements need a small matrix, and a run must not take too long."""
