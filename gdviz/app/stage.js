@@ -1258,16 +1258,21 @@ class Stage {
     });
     const sizes = this.panels.map(({ plot }) => [plot.clientWidth, plot.clientHeight]);
     const rooms = this.panels.map((panel, i) => panel.margins(...sizes[i]));
-    // frames that start or end on the same line of the grid line up
-    const align = (side, edge) =>
-      rooms.map((_, i) =>
-        Math.max(
-          ...rooms.filter((_, j) => cells[j][edge] === cells[i][edge]).map((room) => room[side]),
-        ),
+    // frames that start or end on the same line of the grid line up; one of a fixed shape would
+    // shrink for it, so it does only with those of its own width or height
+    const align = (side, edge) => {
+      const alike = (i, j) =>
+        cells[j][edge] === cells[i][edge] &&
+        (cells[j][(edge + 2) % 4] === cells[i][(edge + 2) % 4] ||
+          !(this.panels[i].ratio || this.panels[j].ratio));
+      return rooms.map((_, i) =>
+        Math.max(...rooms.filter((_, j) => alike(i, j)).map((room) => room[side])),
       );
+    };
     const [left, top, bottom] = [align("left", 0), align("top", 1), align("bottom", 3)];
     return sizes.map(([across, down], i) => {
-      const gap = cells[i][2] === columns.at(-1) ? 0 : GAP;
+      const last = cells[i][2] === columns.at(-1) && !this.panels[i].ratio;
+      const gap = last ? 0 : GAP; // one of a fixed shape is as large as those beside it
       return [
         across,
         down,

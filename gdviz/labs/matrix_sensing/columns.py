@@ -207,17 +207,14 @@ class Columns(OnMatrices[ColumnsResult]):
     def draw(self, result: ColumnsResult, figure: Figure) -> Film:
         """Draw errors on top, twice; singular values and matrices below."""
         moves: panels.Moves = {}
-        grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
-        slow, fast, values = (figure.add_subplot(grid[i, j]) for i, j in ((0, 0), (0, 1), (1, 0)))
+        slow, fast, values, place = panels.with_matrices(figure)
         runs, i = result.runs, self.pictured
         names = [self._name(runs, j) for j in range(len(self.columns))]
         self._draw_slow(slow, result, names, moves)
         self._draw_fast(fast, result, names, moves)
         self._draw_values(values, runs, moves)
         k = self.columns[i]
-        panels.matrices(
-            figure, grid[1, 1], self, [(f"P = XXᵀ, k = {k}", runs.estimate[:, i])], moves
-        )
+        panels.matrices(figure, place, self, [(f"P = XXᵀ, k = {k}", runs.estimate[:, i])], moves)
         return Film(steps=runs.steps.tolist(), moves=moves)
 
     def _name(self, runs: Runs, i: int) -> str:

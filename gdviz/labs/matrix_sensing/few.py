@@ -188,8 +188,7 @@ class Few(OnMatrices[FewResult]):
     def draw(self, result: FewResult, figure: Figure) -> Film:
         """Draw losses and errors on top, errors against m and matrices below."""
         moves: panels.Moves = {}
-        grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
-        loss, error, against = (figure.add_subplot(grid[i, j]) for i, j in ((0, 0), (0, 1), (1, 0)))
+        loss, error, against, place = panels.with_matrices(figure)
         self._draw_curves(loss, result, result.loss, moves)
         self._draw_curves(error, result, result.error, moves)
         panels.log_axis(loss, *panels.limits(result.loss, low=1e-30), label="loss")
@@ -200,7 +199,7 @@ class Few(OnMatrices[FewResult]):
         self._draw_against(against, result, moves)
         names = [f"{name}, m = {self.m}" for name in ("large", "small")]
         both = [(name, result.runs.estimate[:, i]) for i, name in enumerate(names)]
-        panels.matrices(figure, grid[1, 1], self, both, moves, difference=False)
+        panels.matrices(figure, place, self, both, moves, difference=False)
         return Film(steps=result.runs.steps.tolist(), moves=moves)
 
     def _draw_curves(

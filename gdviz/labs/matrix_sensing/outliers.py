@@ -183,10 +183,7 @@ class Outliers(OnMatrices[OutliersResult]):
     def draw(self, result: OutliersResult, figure: Figure) -> Film:
         """Draw the errors of both methods on top; errors against k and matrices below."""
         moves: panels.Moves = {}
-        grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
-        robust, least, against = (
-            figure.add_subplot(grid[i, j]) for i, j in ((0, 0), (0, 1), (1, 0))
-        )
+        robust, least, against, place = panels.with_matrices(figure)
         both = (result.absolute, result.squared)
         names = [f"k = {k}" for k in self.columns]
         low, high = panels.limits(*(one.error for one in both), low=1e-8)
@@ -202,7 +199,7 @@ class Outliers(OnMatrices[OutliersResult]):
         self._draw_against(against, both, (low, high), moves)
         i = int(np.argmax(self.columns))
         panels.matrices(
-            figure, grid[1, 1], self,
+            figure, place, self,
             [(f"{name}, k = {self.columns[i]}", one.estimate[:, i])
              for name, one in zip(("absolute", "squared"), both, strict=True)],
             moves, difference=False,

@@ -118,6 +118,14 @@ def clock(axes: Axes, runs: Runs, moves: Moves, stable: bool = True, **where: fl
     moves[note] = words
 
 
+def with_matrices(figure: Figure) -> tuple[Axes, Axes, Axes, SubplotSpec]:
+    """Two panels on top, one below, and room for `matrices` beside it."""
+    grid = figure.add_gridspec(2, 2, height_ratios=(1.2, 1))
+    below = grid[1, :].subgridspec(1, 2, width_ratios=(1, 1.4))
+    left, right, under = (figure.add_subplot(one) for one in (grid[0, 0], grid[0, 1], below[0, 0]))
+    return left, right, under, below[0, 1]
+
+
 def matrices(
     figure: Figure, place: SubplotSpec, settings: OnMatrices[Any],
     estimates: Sequence[tuple[str, Images]], moves: Moves, difference: bool = True,
@@ -137,7 +145,7 @@ def matrices(
         off = np.nan_to_num(estimates[-1][1] - M, nan=HUGE, posinf=HUGE, neginf=-HUGE)
         largest = np.abs(off).max((1, 2))
         off = off / np.maximum(largest, FLOOR)[:, None, None]
-        axes = image(figure.add_subplot(row[0, -1]), "P − M, magnified", off, 1, moves)
+        axes = image(figure.add_subplot(row[0, -1]), "P − M, scaled", off, 1, moves)
         caption(axes, [f"largest {number(one)}" for one in largest], moves)
         drawn.append(axes)
     return drawn
@@ -153,7 +161,7 @@ def image(axes: Axes, name: str, values: Any, top: float, moves: Moves | None = 
     )  # fmt: skip
     if moves is not None:
         moves[picture] = values
-    axes.set(title=name, xlabel="column", xticks=(1, n), yticks=(1, n), ylim=(1.2 * n, 0.5))
+    axes.set(title=name, xlabel=f"{n} × {n}", xticks=[], yticks=[], ylim=(1.2 * n, 0.5))
     axes.grid(False)
     return axes
 
