@@ -35,6 +35,7 @@ LINKS = [
 LESSON = [address for page, address in LINKS if page == "lecturers"]
 OSCILLATION = [address for page, address in LINKS if page == "benign_oscillation"]
 DESCENT = [address for page, address in LINKS if page == "double_descent"]
+SENSING = [address for page, address in LINKS if page == "matrix_sensing"]
 
 
 def shell(commands):
@@ -235,3 +236,43 @@ def test_the_third_lesson_tells_what_is_measured():
         half = (risk.max() + risk[-1]) / 2
         fell.append(found.steps[risk.argmax() + int((risk[risk.argmax() :] < half).argmax())])
     assert fell[1] / fell[0] == pytest.approx(10, rel=0.4)
+
+
+def test_the_fourth_lesson_tells_what_is_measured():
+    enough, more, symmetry, start, magic, homework = (
+        link.read(one)[0].experiment for one in SENSING
+    )
+    runs = enough.simulate().runs
+    there = runs.steps[(np.median(runs.error[..., 0], 1) < 1e-12).argmax()]
+    told(f"below 10⁻¹² after {there} steps", page="matrix_sensing")
+    result = more.simulate()
+    error = np.median(result.runs.error[..., 1], 1)
+    after = [error[np.abs(result.runs.steps - t).argmin()] for t in (1000, 5000)]
+    told("{:.4f} after 1000 steps, {:.4f} after 5000".format(*after), page="matrix_sensing")
+    law, curve, _ = type(more).predictions
+    assert law.observed(result) == "Another law, far slower"
+    assert curve.drawn is not None
+    four = symmetry.simulate()
+    best, _ = type(symmetry).predictions
+    assert best.observed(four) == "FGᵀ from a G₀ of its own"
+    told(f"is at {np.median(four.error[-1, :, 0]):.4f}", page="matrix_sensing")
+    swept = start.simulate()
+    half, _ = type(start).predictions
+    assert half.observed(swept) == "It is a quarter"
+    slow, *_, fast = np.log(2) / np.median(start.rates(swept), 0)
+    told(
+        f"needs {slow:.0f} steps to halve, from α = 0.5 it needs {fast:.0f}", page="matrix_sensing"
+    )
+    assert magic.at == 40
+    assert "from α = 0.05 after 99 steps with it and no step of this run without" in (
+        magic.describe(magic.simulate())
+    )
+    ends = [np.median(replace(homework, m=m).simulate().error[-1, 1], 0) for m in (36, 42, 72, 78)]
+    large, small = zip(*ends, strict=True)
+    assert small[0] > 0.05 > small[1]
+    assert large[2] > 0.05 > large[3]
+    with_four, with_eight = (
+        np.median(replace(homework, k=k).simulate().error[-1, 1], 0) for k in (4, 8)
+    )
+    told(f"{with_eight[0]:.2f} instead of {with_four[0]:.2f} with 60", page="matrix_sensing")
+    assert with_eight[1] < 0.05
