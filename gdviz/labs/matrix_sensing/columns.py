@@ -286,7 +286,7 @@ class Columns(OnMatrices[ColumnsResult]):
             for k, e, s in zip(self.columns, end, slope, strict=True)
         ]
         return (
-            f"XXᵀ against a matrix of rank {self.r}, n = {self.n}, median of {self.seeds} runs. "
+            f"XXᵀ against a matrix of rank {self.r}, n = {self.n}, {self.sample}. "
             f"Error after {panels.count(self.steps)} steps, and its slope over log T at the end: "
             f"{'; '.join(told)}."
         )

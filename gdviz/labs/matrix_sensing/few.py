@@ -242,8 +242,8 @@ class Few(OnMatrices[FewResult]):
             for m, a, b in zip(self.numbers, loss, error, strict=True)
         ]
         return (
-            f"XXᵀ with k = {self.k} columns against rank {self.r}, n = {self.n}, median of "
-            f"{self.seeds} draws. After {panels.count(self.steps)} steps from a large and from a "
+            f"XXᵀ with k = {self.k} columns against rank {self.r}, n = {self.n}, {self.sample}"
+            f". After {panels.count(self.steps)} steps from a large and from a "
             f"small start: {'; '.join(told)}."
         )
 

@@ -261,8 +261,8 @@ class Initialisation(OnMatrices[InitialisationResult]):
             span = " to ".join(dict.fromkeys((number(seen.min()), number(seen.max()))))
             span += " per step"
         return (
-            f"k = {self.k} columns against a matrix of rank {self.r}, n = {self.n}, median of "
-            f"{self.seeds} runs. Error after {panels.count(self.steps)} steps from "
+            f"k = {self.k} columns against a matrix of rank {self.r}, n = {self.n}, {self.sample}"
+            f". Error after {panels.count(self.steps)} steps from "
             f"{'; from '.join(told)}. Rates of FGᵀ: {span}."
         )
 

@@ -365,7 +365,7 @@ class Magic(OnMatrices[MagicResult]):
             )
         return (
             f"FGᵀ with k = {self.k} columns against rank {self.r}, rebalanced at T₀ = {self.at} "
-            f"with β = {self.beta:g}, median of {self.seeds} runs. An error of 10⁻⁸ comes "
+            f"with β = {self.beta:g}, {self.sample}. An error of 10⁻⁸ comes "
             f"{'; '.join(told)}. Rate after the step: {number(np.nanmedian(self.rates(result)))}, "
             f"predicted {number(float(self.law(self.beta)))}."
             if np.isfinite(self.rates(result)).any()

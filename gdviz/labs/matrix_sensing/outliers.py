@@ -234,7 +234,7 @@ class Outliers(OnMatrices[OutliersResult]):
         ]
         return (
             f"A matrix of rank {self.r}, n = {self.n}, from {self.m} measurements of which "
-            f"{100 * self.outliers:g} % are wrong, median of {self.seeds} runs. Error after "
+            f"{100 * self.outliers:g} % are wrong, {self.sample}. Error after "
             f"{panels.count(self.steps)} steps with absolute and with squared errors: "
             f"{'; '.join(told)}."
         )

@@ -168,6 +168,11 @@ class OnMatrices(Experiment[R], Generic[R]):
         return range(self.seed, self.seed + self.seeds)
 
     @property
+    def sample(self) -> str:
+        """What is told of the seeds: a median, or the one run."""
+        return f"median of {self.seeds} runs" if self.seeds > 1 else "one run"
+
+    @property
     def matrix(self) -> Array:
         """M as an array."""
         M = np.zeros((self.n, self.n))

@@ -235,8 +235,8 @@ class Symmetry(OnMatrices[SymmetryResult]):
         end = middle(result.error[-1], 0)
         told = "; ".join(f"{name}: {number(e)}" for name, e in zip(self.names, end, strict=True))
         return (
-            f"A matrix of rank {self.r}, n = {self.n}, fitted with k = {self.k} columns, median of "
-            f"{self.seeds} runs. Error after {panels.count(self.steps)} steps: {told}."
+            f"A matrix of rank {self.r}, n = {self.n}, fitted with k = {self.k} columns, "
+            f"{self.sample}. Error after {panels.count(self.steps)} steps: {told}."
         )
 
     def series(self, result: SymmetryResult) -> dict[str, Any]:
