@@ -172,15 +172,15 @@ class Network:
     widths: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("d", self.d), ("h", self.h), ("k", self.k)):
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on; got {value}")
-        for name, value, allowed in (
-            ("activation", self.activation, ACTIVATIONS),
+        for name, size in (("d", self.d), ("h", self.h), ("k", self.k)):
+            if size != int(size) or size < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on; got {size}")
+        for name, choice, allowed in (
+            ("activation", self.activation, tuple(ACTIVATIONS)),
             ("criterion", self.criterion, LOSSES),
         ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+            if choice not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {choice!r}")
         if self.criterion == "CE" and self.k == 1:
             raise ValueError("k must be at least 2 outputs for CE, whose loss is 0 for one; got 1")
         if self.widths is not None and not all(1 <= m <= self.h for m in self.widths):
@@ -196,8 +196,8 @@ class Network:
     def layers(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W1 (…, h, d), b1 (…, h), W2 (…, k, h) and b2 (…, k) as views of w (…, P)."""
         d, h, k = self.d, self.h, self.k
-        W1, b1, W2, b2 = w.split((h * d, h, k * h, k), -1)
-        return W1.unflatten(-1, (h, d)), b1, W2.unflatten(-1, (k, h)), b2
+        W1, b1, W2, b2 = torch.split(w, [h * d, h, k * h, k], -1)
+        return W1.view(*b1.shape, d), b1, W2.view(*b2.shape, h), b2
 
     def present(self) -> Tensor:
         """Which parameters the networks of `widths` have, bool (M, P), or (P,) without widths.
@@ -229,7 +229,7 @@ class Network:
         return w * (self.present() if self.ntk else _fan_in(self))
 
     def outputs(self, w: Tensor, X: Tensor) -> Tensor:
-        """f of samples (…, n, d), (…, n, k); w (…, P)."""
+        """The outputs f (…, n, k) of networks w (…, P)."""
         return self._forward(w, X)[2].mT
 
     def losses(self, w: Tensor, X: Tensor, Y: Tensor) -> Tensor:
@@ -256,9 +256,9 @@ class Network:
     def hessian_product(
         self, w: Tensor, X: Tensor, Y: Tensor, each: bool = False
     ) -> Callable[[Tensor], Tensor]:
-        """The function v ↦ ∇²L(w) v, for any number of vectors v (…, \\*batch, P).
+        """The function v ↦ ∇²L(w) v, in the shape of v: that of w, or with dimensions in front.
 
-        With `each` it gives the product of every sample's own Hessian, (…, \\*batch, n, P).
+        With `each` it gives the product with every sample's own Hessian, (…, n, P).
         """
         phi, (_, _, W2, _) = ACTIVATIONS[self.activation], self.layers(self._scaled(w, w))
         _, H, F = self._forward(w, X)
@@ -295,7 +295,7 @@ class Network:
         return layers, H, W2 @ H + b2[..., None]
 
     def _residual(self, F: Tensor, Y: Tensor) -> Tensor:
-        """r = ∂ℓ/∂f, (…, k, n)."""
+        """The residual r = ∂ℓ/∂f, (…, k, n)."""
         return (F if self.criterion == "MSE" else F.softmax(-2)) - Y.mT
 
     def _scaled(self, v: Tensor, w: Tensor, each: bool = False) -> Tensor:
@@ -327,7 +327,7 @@ def _scale(net: Network, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tensor) -> Update:
-    """Full-batch gradient descent; one `step_size` for all, or a tensor that broadcasts to batch."""
+    """Gradient descent on L with one `step_size`, or a tensor of them, one per network."""
     eta = torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
 
     def update(w: Tensor, t: int) -> None:
@@ -400,7 +400,7 @@ def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> U
 
 
 def readings(net: Network, X: Tensor, Y: Tensor) -> Probe:
-    """Return the probe of a run: ``loss`` and ``accuracy`` on the samples, each (T, \\*batch)."""
+    """Return the probe of a run: ``loss`` and ``accuracy`` on the samples, (T, …) each."""
     right = Y.argmax(-1)
 
     def probe(w: Tensor) -> dict[str, Tensor]:
