@@ -286,6 +286,40 @@ class Network:
 
         return product
 
+    def split(self, w: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return F (nk, P) and R (P, P) with ∇²L = G + R, G = FᵀF/n, of one network w (P,).
+
+        F stacks S_iᵀ J_i, J_i = ∂f(x_i)/∂w, with S = I (MSE) or diag(√p) - p√pᵀ (CE). Of
+        R = mean Σ_c r_c ∇²f_c only the blocks of a hidden unit with itself and with its own output
+        weights are not 0.
+        """
+        phi, n = ACTIVATIONS[self.activation], len(X)
+        (_, _, W2, _), H, f = self._forward(w, X)
+        S, r = phi.slope(H), self._residual(f, Y)
+        inputs = torch.cat([X, X.new_ones(n, 1)], 1)
+        index = torch.arange(self.size, device=w.device)
+        W1, b1, V, b2 = self.layers(index)
+        own = torch.cat([W1, b1[:, None]], 1)  # of each hidden unit, (h, d + 1)
+
+        J = w.new_zeros((n, self.k, self.size))
+        J[:, :, own] = (W2[:, :, None] * S)[..., None].permute(2, 0, 1, 3) * inputs[:, None, None]
+        for c in range(self.k):
+            J[:, c, V[c]], J[:, c, b2[c]] = H.mT, 1.0
+        if self.criterion == "CE":
+            p = f.softmax(0).mT[..., None]
+            J = p.sqrt() * (J - (p * J).sum(1, keepdim=True))
+
+        R = w.new_zeros((self.size, self.size))
+        cross = torch.einsum("ci,ji,ie->jec", r, S, inputs) / n
+        R[own[:, :, None], V.mT[:, None, :]] = cross
+        R[V.mT[:, :, None], own[:, None, :]] = cross.mT
+        if phi.bend is not None:
+            bend = phi.bend(H, S) * (W2.mT @ r) / n
+            R[own[:, :, None], own[:, None, :]] = (inputs.mT * bend[:, None]) @ inputs
+        one = torch.ones_like(w)
+        scale = self._scaled(one, one)
+        return J.flatten(0, 1) * scale, scale[:, None] * R * scale
+
     def _forward(
         self, w: Tensor, X: Tensor
     ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gdviz import spectra
 from gdviz.descent import descend
 from gdviz.problems import network
 from gdviz.problems.network import Network
@@ -67,6 +68,20 @@ def test_closed_forms_equal_autograd(activation, criterion, ntk):
         first = torch.autograd.functional.hessian(lambda v: plain_loss(net, v, X[:1], Y[:1]), w[r])
         torch.testing.assert_close(each[r, 0], first @ w[r], **close)
         torch.testing.assert_close(each[r].mean(0), dense @ w[r], **close)
+
+
+@pytest.mark.parametrize(("activation", "criterion", "ntk"), KINDS)
+def test_the_split_adds_up_to_the_hessian(activation, criterion, ntk):
+    (X, Y), net = some_data(), Network(5, 4, 3, activation, criterion, ntk)
+    w = some_weights(net)[0]
+    F, R = net.split(w, X, Y)
+    H = net.hessian_product(w, X, Y)(torch.eye(net.size).double())
+    kind = {"CE": "cross-entropy", "MSE": "mse"}[criterion]
+    G = spectra.gauss_newton(lambda w: net.outputs(w, X), w, kind).matrix()
+    close = dict(rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(F.T @ F / len(X), G, **close)
+    torch.testing.assert_close(G + R, H, **close)
+    assert (R.trace() == 0) == (activation == "relu")
 
 
 def test_the_transforms_of_torch_apply_to_the_forward_pass():
