@@ -9,6 +9,7 @@ setting and threshold is ours. Tags in the claims: [S] read in an abstract, [I] 
 """
 
 from gdviz.lab import Lab
+from gdviz.labs.hessian_spectra.spikes import Spikes
 
 lab = Lab(
     name="hessian_spectra",
@@ -16,7 +17,9 @@ lab = Lab(
     question="What does the loss of a network look like around a solution?",
     source="Empirical Analysis of the Hessian of Over-Parametrized Neural Networks",
     link="https://arxiv.org/abs/1706.04454",
-    experiments={},
+    experiments={
+        "spikes": Spikes,
+    },
     minutes=45,
     audience="For a course on deep learning: gradients, eigenvalues, gradient descent",
 )

@@ -253,6 +253,8 @@ class Spectra:
     `count` and `ratio` (T,) are the outliers of H and the ratio at the gap below them. Of the
     first m eigenvectors of H, `overlap` (T,) is their share in the span of the first m of G, and
     `means` (T,) that in the span of the means of the rows of F, G = FᵀF/n, by class and output.
+    For MSE `hidden` (T, h + 1) are the eigenvalues of E[hhᵀ] of the hidden units and the constant.
+    `nodes` and `weights` (T, L) are the quadrature of Lanczos, empty if nobody asked.
     """
 
     H: Array
@@ -262,6 +264,9 @@ class Spectra:
     ratio: Array
     overlap: Array
     means: Array
+    hidden: Array
+    nodes: Array
+    weights: Array
 
     @property
     def clear(self) -> Flags:
@@ -275,12 +280,20 @@ class Spectra:
 
 
 def spectra(
-    net: "Network", X: Any, Y: Any, weights: Array, top: int = 1, watch: Watch = unwatched
-) -> Spectra:
-    """All eigenvalues of networks `weights` (T, P), where X is; the first `top` vectors count."""
-    found = problems.curvature.spectra(net, weights, X, Y, top, watch)
-    count, ratio = problems.curvature.counts(found.H)
-    return Spectra(found.H, found.G, found.R, count, ratio, found.overlap, found.means)
+    net: "Network", X: Any, Y: Any, weights: Array, top: int = 1, watch: Watch = unwatched,
+    lanczos: tuple[int, int] = (0, 0), seed: int = 0,
+) -> Spectra:  # fmt: skip
+    """All eigenvalues of networks `weights` (T, P), where X is; the first `top` vectors count.
+
+    `lanczos` are the steps and starts of the quadrature.
+    """
+    curvature = problems.curvature
+    found = curvature.spectra(net, weights, X, Y, top, watch, lanczos, seed)
+    count, ratio = curvature.counts(found.H)
+    return Spectra(
+        found.H, found.G, found.R, count, ratio, found.overlap, found.means, found.hidden,
+        found.nodes, found.weights,
+    )  # fmt: skip
 
 
 def seconds_of_spectra(P: int, n: int, k: int) -> float:
