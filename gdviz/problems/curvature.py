@@ -60,6 +60,21 @@ def spectra(
     return Spectra(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
+def eigenvalues(
+    net: Network, weights: ArrayLike, X: Tensor, Y: Tensor, watch: Watch = unwatched
+) -> Array:
+    """Eigenvalues of H alone, descending, of networks (…, P): (…, P)."""
+    many = torch.as_tensor(weights).to(X)
+    flat = many.reshape(-1, net.size)
+    found = torch.empty_like(flat)
+    for i, w in enumerate(flat):
+        watch(i / len(flat))
+        F, R = net.split(w, X, Y)
+        found[i] = torch.linalg.eigvalsh(R.addmm_(F.mT, F, alpha=1 / len(X))).flip(0)
+    watch(1)
+    return found.view_as(many).cpu().numpy()
+
+
 def _spectrum(
     net: Network, w: Tensor, X: Tensor, Y: Tensor, m: int, lanczos: tuple[int, int], seed: int
 ) -> list[Array]:

@@ -9,6 +9,7 @@ setting and threshold is ours. Tags in the claims: [S] read in an abstract, [I] 
 """
 
 from gdviz.lab import Lab
+from gdviz.labs.hessian_spectra.counting import Counting
 from gdviz.labs.hessian_spectra.spikes import Spikes
 
 lab = Lab(
@@ -19,6 +20,7 @@ lab = Lab(
     link="https://arxiv.org/abs/1706.04454",
     experiments={
         "spikes": Spikes,
+        "counting": Counting,
     },
     minutes=45,
     audience="For a course on deep learning: gradients, eigenvalues, gradient descent",

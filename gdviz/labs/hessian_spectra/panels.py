@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from gdviz import film, plots
 from gdviz.film import Move
-from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Course, Spectra, Steps
+from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Course, Flags, Spectra, Steps
 from gdviz.scene import scientific
 
 Moves = dict[Artist, Move]
@@ -185,12 +185,12 @@ def comb_line(
     moves[line] = states
 
 
-def count_laws(axes: Axes, k: Sequence[int]) -> None:
-    """The lines k - 1, k and k² over the numbers of classes."""
-    x = np.asarray(k, float)
-    for name, y, look in (("k − 1", x - 1, LAW), ("k", x, EXACT), ("k²", x**2, LAW)):
+def count_laws(axes: Axes, x: ArrayLike, k: ArrayLike) -> None:
+    """The lines k - 1, k and k² at x, as k is there."""
+    x, k = np.asarray(x, float), np.asarray(k, float)
+    for name, y, look in (("k − 1", k - 1, LAW), ("k", k, EXACT), ("k²", k**2, LAW)):
         axes.plot(x, y, zorder=1, **look)
-        axes.text(x[-1] + 0.1, y[-1], name, va="center", color=plots.INK, fontsize=9)
+        axes.text(x[-1] + 0.15, y[-1], name, va="center", color=plots.INK, fontsize=9)
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ def count(steps: float) -> str:
     return f"{round(steps):,}".replace(",", " ")
 
 
-def warning(course: Course) -> str:
+def warning(diverged: Flags) -> str:
     """Say that a run diverged, or ""."""
-    if not course.diverged.any():
+    if not diverged.any():
         return ""
     return "The step size is too large: a run diverged, and stays where it was before it did."

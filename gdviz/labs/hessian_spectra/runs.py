@@ -42,9 +42,8 @@ DATA = {"clusters": "Gaussian clusters", "digits": "Handwritten digits"}
 
 def classes(default: Any = 4, **more: Any) -> Any:
     """The setting of how many classes there are."""
-    return setting(
-        default, symbol="k", meaning="number of classes", **{"low": 2, "high": 8, **more}
-    )
+    more = {"meaning": "number of classes", "low": 2, "high": 8, **more}
+    return setting(default, symbol="k", **more)
 
 
 def criterion(default: str = "CE", **more: Any) -> Any:
@@ -171,12 +170,14 @@ class OnNetworks(Experiment[R], Generic[R]):
         """About how long the run takes on one core."""
         raise NotImplementedError
 
-    def samples(self, k: int | None = None, seed: int | None = None) -> tuple[Any, Any]:
-        """X (n, d) and one-hot Y (n, k), torch; of another k or seed if told."""
-        k, seed = k or int(self.k), self.seed if seed is None else seed
+    def samples(
+        self, k: int | None = None, seed: int | None = None, sep: float | None = None
+    ) -> tuple[Any, Any]:
+        """X (n, d) and one-hot Y (n, k), torch; of another k, seed or separation if told."""
+        k, seed, sep = k or int(self.k), self.seed if seed is None else seed, sep or self.sep
         if self.data == "digits":
             return problems.network.digits(self.n, self.d, k, seed)
-        return problems.network.clusters(self.n, self.d, k, self.sep, self.noise, seed)
+        return problems.network.clusters(self.n, self.d, k, sep, self.noise, seed)
 
     def network(self, k: int | None = None, h: int | None = None, ntk: bool = False) -> "Network":
         """The network of the settings; with another k or width if told."""
@@ -236,10 +237,8 @@ def train(
 
 
 def frames(steps: int, count: int) -> Steps:
-    """Step 0 and up to `count` - 1 more, even in the logarithm, up to `steps`."""
-    if count < 2:
-        return np.array([steps])
-    later = np.geomspace(min(2, steps), steps, count - 1).round().astype(int)
+    """Step 0 and up to `count` - 1 more, even in the logarithm, the last of them `steps`."""
+    later = np.geomspace(steps, min(2, steps), max(count - 1, 1)).round().astype(int)
     return np.unique([0, *later])
 
 
@@ -294,6 +293,18 @@ def spectra(
         found.H, found.G, found.R, count, ratio, found.overlap, found.means, found.hidden,
         found.nodes, found.weights,
     )  # fmt: skip
+
+
+def eigenvalues(
+    net: "Network", X: Any, Y: Any, weights: Array, watch: Watch = unwatched
+) -> Array:
+    """Eigenvalues of H alone, descending (T, …, P), of networks (T, …, P); where X is."""
+    return problems.curvature.eigenvalues(net, weights, X, Y, watch)
+
+
+def seconds_of_eigenvalues(P: int, n: int, k: int) -> float:
+    """About how long `eigenvalues` of one network takes."""
+    return 2e-3 + 1e-8 * n * k * P + 2e-11 * n * k * P**2 + 2e-10 * P**3
 
 
 def seconds_of_spectra(P: int, n: int, k: int) -> float:

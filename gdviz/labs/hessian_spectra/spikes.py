@@ -308,7 +308,7 @@ class Spikes(OnNetworks[SpikesResult]):
 
     def warn(self, result: SpikesResult) -> str:
         """Say what is unusual about this run."""
-        said = [panels.warning(result.course)]
+        said = [panels.warning(result.course.diverged)]
         if not result.spectra.clear[-1]:
             said.append("No gap stands out at the end: the count means little.")
         if len(result.steps) < min(FRAMES, self.steps + 1) - 1:
