@@ -1,4 +1,4 @@
-"""Counting spikes: how many eigenvalues stand out, against the number of classes or their distance."""
+"""Counting spikes: how many eigenvalues stand out, against the number of classes or distance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ class Counting(OnNetworks[CountingResult]):
 
     @property
     def cases(self) -> list[tuple[int, float]]:
-        """k and the distance of each network."""
+        """Classes k and distance of each network."""
         if self.classes:
             return [(k, self.sep) for k in range(2, self.k + 1)]
         return [(self.k, sep) for sep in SEPARATIONS]
@@ -239,7 +239,7 @@ class Counting(OnNetworks[CountingResult]):
         panels.whole_ticks(axes.yaxis, (1, 2, 3, 4, 5, 6, 9, 16, 25, 36, 64))
         axes.set_title(f"Eigenvalues that stand out, {runs.LOSSES[self.loss].lower()}")
         panels.clock(
-            axes, result.steps.tolist(), moves, bool(result.diverged.any()), x=0.04, y=0.86
+            axes, result.steps.tolist(), moves, bool(result.diverged.any()), x=0.72, y=0.95
         )
         axes.legend(loc="upper left")
 
@@ -258,7 +258,7 @@ class Counting(OnNetworks[CountingResult]):
     def _draw_sizes(self, axes: Axes, result: CountingResult, moves: panels.Moves) -> None:
         """The first eigenvalue and the k-th, median over the seeds."""
         low, high = panels.limits(result.top, result.edge, low=1e-6)
-        for i, (name, values) in enumerate((("λ₁", result.top), ("λₖ", result.edge))):
+        for i, (name, values) in enumerate((("λ₁, the largest", result.top), ("λₖ, the k-th", result.edge))):
             states = panels.shown(np.median(values, 2), low, high)
             panels.moving(axes, result.x, states, moves, label=name, ms=5, **plots.series(i))
         panels.log_axis(axes, low, high, "eigenvalue (median)")
