@@ -243,7 +243,7 @@ class Wider(OnNetworks[WiderResult]):
         axes.axhline(runs.ZERO, **panels.EXACT)
         axes.text(0.01, runs.ZERO / 1.6, "below: near zero", va="top", fontsize=9, color=plots.INK)
         axes.set(xlim=(0, 1), xlabel="share of all P directions", title="Spectrum of H")
-        panels.log_axis(axes, SHOWN / 30, 10, "|eigenvalue| over λ₁")
+        panels.log_axis(axes, SHOWN / 300, 10, "|eigenvalue| over λ₁")
         panels.clock(
             axes, result.steps.tolist(), moves, bool(result.diverged.any()), x=0.75, y=0.92
         )
