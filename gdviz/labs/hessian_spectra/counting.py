@@ -258,7 +258,9 @@ class Counting(OnNetworks[CountingResult]):
     def _draw_sizes(self, axes: Axes, result: CountingResult, moves: panels.Moves) -> None:
         """The first eigenvalue and the k-th, median over the seeds."""
         low, high = panels.limits(result.top, result.edge, low=1e-6)
-        for i, (name, values) in enumerate((("λ₁, the largest", result.top), ("λₖ, the k-th", result.edge))):
+        for i, (name, values) in enumerate(
+            (("λ₁, the largest", result.top), ("λₖ, the k-th", result.edge))
+        ):
             states = panels.shown(np.median(values, 2), low, high)
             panels.moving(axes, result.x, states, moves, label=name, ms=5, **plots.series(i))
         panels.log_axis(axes, low, high, "eigenvalue (median)")

@@ -162,22 +162,25 @@ class Slices(OnNetworks[SlicesResult]):
             five = V[[0, 0, 0, 0, 1]]
             five[:3] = U[[0, self.k - 1, -1]]
             along = walk.losses(net, walk.line(w, five, X.new_tensor(reach)), X, Y).mT
-            three = walk.losses(net, walk.line(w, five[:3], X.new_tensor([-1, 0, 1]) * EPSILON), X, Y)
+            three = walk.losses(
+                net, walk.line(w, five[:3], X.new_tensor([-1, 0, 1]) * EPSILON), X, Y
+            )
             difference = (three[0] - 2 * three[1] + three[2]) / EPSILON**2
             planes = [
                 walk.losses(net, w + side[:, None, None] * b + side[:, None] * a, X, Y).tolist()
                 for a, b in (V[:2], U[[0, -1]])
             ]
             curvature, drawn = (((v @ H) * v).sum(1) for v in (five, V))
-            parts = (along, curvature, difference, values, drawn)
-            found.append((*(part.cpu().numpy() for part in parts), np.array(planes)))
+            tensors = (along, curvature, difference, values, drawn)
+            found.append((*(x.cpu().numpy() for x in tensors), np.array(planes)))
         watch(1)
-        along, curvature, difference, values, drawn, planes = (
-            np.array(part) for part in zip(*found, strict=True)
+        lines, curved, second, spectrum, random_curved, surfaces = (
+            np.array(x) for x in zip(*found, strict=True)
         )
         return SlicesResult(
-            course, at, reach, along, curvature, difference, values, drawn, planes.swapaxes(0, 1)
-        )
+            course, at, reach, lines, curved, second, spectrum, random_curved,
+            surfaces.swapaxes(0, 1),
+        )  # fmt: skip
 
     def judge(self, result: SlicesResult) -> list[Finding]:
         """Judge exact statements at all steps, the others at the end."""
@@ -215,9 +218,8 @@ class Slices(OnNetworks[SlicesResult]):
                 extent=(-r, r, -r, r),
             )  # fmt: skip
             moves[picture] = states
-            axes.set(title=name, xlabel=x, ylabel=y)
+            axes.set(title=name, xlabel=f"{x}; darkest blue: loss {number(most)} higher", ylabel=y)
             axes.grid(False)
-            figure.colorbar(picture, ax=axes, label="rise of the loss")
         return Film(steps=result.steps.tolist(), moves=moves)
 
     def _draw_lines(self, axes: Axes, result: SlicesResult, moves: panels.Moves) -> None:
@@ -241,7 +243,9 @@ class Slices(OnNetworks[SlicesResult]):
             xlim=(x[0], x[-1]), ylim=(low, 1.15 * high),
         )  # fmt: skip
         axes.legend(loc="upper center", ncols=2)
-        panels.clock(axes, result.steps.tolist(), moves, bool(result.course.diverged.any()))
+        panels.clock(
+            axes, result.steps.tolist(), moves, bool(result.course.diverged.any()), x=0.43, y=0.5
+        )
 
     def _draw_curvatures(self, axes: Axes, result: SlicesResult, moves: panels.Moves) -> None:
         """Two rows of ticks: the eigenvalues, and what random directions show of them."""
@@ -346,7 +350,7 @@ Slices.predictions = (
         "It is the mean of all eigenvalues, and of 304 only three are large.",
     ),
     Prediction(
-        "After sixty steps you walk a little way along u_min, to both sides. What does the loss do?",
+        "After sixty steps you walk a little along u_min, to both sides. What does the loss do?",
         _RISES,
         Slices(),
         _rises,

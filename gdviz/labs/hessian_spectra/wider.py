@@ -205,7 +205,7 @@ class Wider(OnNetworks[WiderResult]):
             np.median(x[-1], 1) for x in (result.top, result.zero, result.residual)
         )
         rank = result.rank / self.bound
-        twice = result.P >= 2 * self.bound
+        twice = 2 * self.bound <= result.P
         return [
             C3.judge(1, result.count[-1] / (self.k - 1), usual),
             C3_EMPTY.judge(0.1, zero[-1] - zero[0], far),
@@ -298,7 +298,8 @@ class Wider(OnNetworks[WiderResult]):
             f"zero, λ₁ = {number(t)}"
             for h, P, c, r, z, t in zip(self.widths, result.P, *last, strict=True)
         )
-        return f"Networks trained to a loss of {self.level:g}, median over {self.seeds} draw{'s' * (self.seeds > 1)}. {told}."
+        draws = "one draw" if self.seeds == 1 else f"median over {self.seeds} draws"
+        return f"Networks trained to a loss of {self.level:g}, {draws}. {told}."
 
     def series(self, result: WiderResult) -> dict[str, Any]:
         """Medians over the draws."""
@@ -374,7 +375,7 @@ Wider.presets = {
 }
 Wider.predictions = (
     Prediction(
-        "You double the width from 20 to 40 and train to the same loss. What happens to the spikes?",
+        "You double the width from 20 to 40 and train to the same loss. What do the spikes do?",
         _SPIKES,
         Wider(),
         _spikes,
