@@ -12,7 +12,7 @@ from gdviz import plots, problems
 from gdviz.claims import Claim, Finding, Verdict
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
-from gdviz.labs.hessian_spectra import panels, runs
+from gdviz.labs.hessian_spectra import claims, panels, runs
 from gdviz.labs.hessian_spectra.panels import number
 from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Flags, OnNetworks, Steps
 from gdviz.settings import setting
@@ -28,8 +28,8 @@ C3 = Claim(
     "C3",
     "Added width adds no spikes: k − 1 eigenvalues stand out at every width.",
     "[S] that width acts on the bulk; numbers [M]",
-    "outliers of H over k − 1, at equal loss",
-    "=",
+    claims.SHARE + ", at equal loss",
+    "≥",
 )
 C3_EMPTY = Claim(
     "C3a",
@@ -207,7 +207,7 @@ class Wider(OnNetworks[WiderResult]):
         rank = result.rank / self.bound
         twice = 2 * self.bound <= result.P
         return [
-            C3.judge(1, result.count[-1] / (self.k - 1), usual),
+            C3.judge(claims.ENOUGH, claims.share(result.count[-1], self.k - 1), usual),
             C3_EMPTY.judge(0.1, zero[-1] - zero[0], far),
             C3_RANK.judge(1, rank, sane),
             C3_FULL.judge(1, rank[-1, twice], usual and bool(twice.any())),
