@@ -11,25 +11,35 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
+        "curvature",
+        "diagonal_net",
         "double_descent",
         "factorisation",
         "features",
+        "landscape",
         "logistic",
+        "network",
         "oscillation",
         "patches",
         "sensing",
         "separation",
+        "stability",
         "two_layer",
     },
 )
 
 if TYPE_CHECKING:
+    from gdviz.problems import curvature as curvature
+    from gdviz.problems import diagonal_net as diagonal_net
     from gdviz.problems import double_descent as double_descent
     from gdviz.problems import factorisation as factorisation
     from gdviz.problems import features as features
+    from gdviz.problems import landscape as landscape
     from gdviz.problems import logistic as logistic
+    from gdviz.problems import network as network
     from gdviz.problems import oscillation as oscillation
     from gdviz.problems import patches as patches
     from gdviz.problems import sensing as sensing
     from gdviz.problems import separation as separation
+    from gdviz.problems import stability as stability
     from gdviz.problems import two_layer as two_layer
