@@ -25,6 +25,8 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 PATH_STEPS = 150
 PATHS = 400
 """Simulated runs at the minimum, and their steps."""
+FAR = 1e12
+"""Squares of distances are drawn up to here."""
 FITTED = 1e-5
 """Training loss below which a run counts as settled at a minimum."""
 
@@ -187,17 +189,19 @@ class Trace(Experiment[TraceResult]):
         record = _frames(self.steps)
         sgd = descend(net.descent(X, y, eta, warm, turns), start, record, read, part(watch, 0, 0.5))
         gd = descend(net.descent(X, y, eta, warm), start, record, read, part(watch, 0.5, 0.8))
-        found = {**sgd.readings, **{f"gd_{name}": x for name, x in gd.readings.items()}}
-        rows = [net.tangents(X.new_tensor(run.final), X).cpu().numpy() for run in (sgd, gd)]
-        return TraceResult(record, **found, **self._minima(found, *rows, part(watch, 0.8, 1)))
+        found: dict[str, Any] = {
+            **sgd.readings,
+            **{f"gd_{name}": x for name, x in gd.readings.items()},
+        }
+        noisy, calm = (net.tangents(X.new_tensor(run.final), X).cpu().numpy() for run in (sgd, gd))
+        found |= self._minima(found["loss"][-1], noisy, calm, part(watch, 0.8, 1))
+        return TraceResult(record, **found)
 
-    def _minima(
-        self, found: Mapping[str, Array], sgd: Array, gd: Array, watch: Watch
-    ) -> dict[str, Any]:
+    def _minima(self, loss: Array, sgd: Array, gd: Array, watch: Watch) -> dict[str, Any]:
         """What `TraceResult` has of the ends, whose tangents are (S, E, n, 2d)."""
         S, E = sgd.shape[:2]
         critical = np.full((S, E), np.nan)
-        for s, e in np.argwhere(found["loss"][-1] < FITTED):
+        for s, e in np.argwhere(loss < FITTED):
             watch((s * E + e) / (S * E))
             critical[s, e] = stability.critical_step_size(_inner(sgd[s, e]), 1)
         calm = int(np.argmin(self.step_sizes))
@@ -289,16 +293,18 @@ class Trace(Experiment[TraceResult]):
             "one run in ten is above": np.quantile(result.paths, 0.9, axis=1),
         }
         every = np.array([*shown.values(), result.mean])
-        low, high = max(every.min(), 1e-12), min(every.max(), 1e12)
+        low, high = max(every.min(), FAR**-1), min(every.max(), FAR)
         axes.set(
-            xlim=(0, PATH_STEPS), ylim=(low / (high / low) ** 0.4, 3 * high), yscale="log",
+            xlim=(0, PATH_STEPS), ylim=(low / 2, high * (high / low) ** 0.4 * 2), yscale="log",
             xlabel="steps after the start", ylabel="‖θ‖², distance from the minimum",
             title=f"From near the minimum, η = {self.past:g} η_c, B = {self.batch}",
         )  # fmt: skip
         for i, (name, values) in enumerate(shown.items()):
-            axes.plot(t, np.clip(values, 1e-14, 1e12), label=name, **plots.line(i))
-        axes.plot(t, np.clip(result.mean, 1e-14, 1e12), label="exact mean", **_DASHED)
-        axes.legend(loc="lower left")
+            near = (values < FAR) & (values > 1 / FAR)
+            axes.plot(t[near], values[near], label=name, **plots.line(i))
+        near = (result.mean < FAR) & (result.mean > 1 / FAR)
+        axes.plot(t[near], result.mean[near], label="exact mean", **_DASHED)
+        axes.legend(loc="upper left" if self.past >= 1 else "upper right")
 
     def _draw_training(self, axes: Axes, result: TraceResult, moves: dict[Any, Move]) -> None:
         """Trace over the training, of SGD and gradient descent, in the first data set."""
@@ -330,14 +336,14 @@ class Trace(Experiment[TraceResult]):
         grid = np.linspace(0.02, 1, 100) * wide[1]
         seen = 2 / grid < 1.15 * _top(every)
         axes.plot(grid[seen], 2 / grid[seen], label="2/η", **_DASHED)
-        runs = ((result.gd_trace, "gradient descent", 1), (result.trace, "SGD, B = 1", 0))
-        for values, name, i in runs:
+        runs = ((result.gd_trace, "gradient descent", 1, 70), (result.trace, "SGD, B = 1", 0, 24))
+        for values, name, i, size in runs:
             flat = np.nan_to_num(values, nan=_top(every)).reshape(len(values), -1)
             x = np.broadcast_to(np.tile(eta, values.shape[1]), flat.shape)
             states = np.stack([x, flat], -1)
             dots = axes.scatter(
-                *states[-1].T, marker=plots.MARKERS[i], s=34, color=plots.PALETTE[i], label=name,
-                zorder=3,
+                states[-1, :, 0], states[-1, :, 1], marker=plots.MARKERS[i], s=size,
+                color=plots.PALETTE[i], label=name, zorder=3,
             )  # fmt: skip
             moves[dots] = states
         axes.legend(loc="lower left")
@@ -447,8 +453,8 @@ Trace.presets = {
     ),
     "A batch of 64": Preset(
         Trace(batch=64),
-        "With 64 samples a step the noise is small: mean and median leave together, as gradient "
-        "descent does past 2/λ_max.",
+        "With 64 samples a step η_c is nearly 2/λ_max, eight times as large as with one. Past it "
+        "the median run leaves too.",
         holds("C8 C8′ C8″ C9 C9′ C9″ C9‴"),
     ),
     "A dense teacher": Preset(
