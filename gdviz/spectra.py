@@ -78,7 +78,7 @@ class Operator:
         if (v.dtype, v.device) != (self.like.dtype, self.like.device):
             raise ValueError(f"v must be {self.like.dtype} on {self.like.device}, as w is; "
                              f"got {v.dtype} on {v.device}")  # fmt: skip
-        product = self.rows(v.reshape(-1, len(self))).view(v.shape)
+        product = self.rows(v.reshape(-1, len(self))).reshape(v.shape)
         if not product.isfinite().all():
             raise ValueError("the product A v must be finite; got NaN or infinity")
         return product
@@ -93,8 +93,8 @@ class Operator:
         """
         P = len(self)
         if P > MOST_PARAMETERS:
-            raise ValueError(f"exact matrices have at most {MOST_PARAMETERS} rows; got P = {P}: "
-                             "lower the width of the network, or use top, slq, hutchpp")  # fmt: skip
+            raise ValueError(f"P must be at most {MOST_PARAMETERS} for an exact matrix; got {P}: "
+                             "lower the width of the network, or use top and slq")  # fmt: skip
         A = self.like.new_empty((P, P))
         for i in range(0, P, CHUNK):
             watch(i / P)
@@ -116,8 +116,8 @@ def hvp(loss: Loss, w: Tensor) -> Operator:
     ValueError
         If w is no finite float32 or float64 vector; if the loss is no finite scalar of that dtype,
         does not depend on w, changes w, is not the same at a second evaluation, cannot be
-        differentiated twice, or if its second derivative is not symmetric (which a detached part
-        or a gradient written by hand leads to).
+        differentiated twice, or if its second derivative is not symmetric, or all zero beside a
+        gradient that changes: what detached parts and gradients written by hand lead to.
     """
     point = _point(w)
     with torch.enable_grad():
@@ -191,7 +191,8 @@ def functional(module: torch.nn.Module) -> tuple[Tensor, Callable[..., Any]]:
         if w.shape != (sum(sizes),):
             raise ValueError(f"w must have shape ({sum(sizes)},); got {tuple(w.shape)}")
         pieces = {
-            n: x.view_as(p) for (n, p), x in zip(trained.items(), w.split(sizes), strict=True)
+            n: x.view_as(p)
+            for (n, p), x in zip(trained.items(), torch.split(w, sizes), strict=True)
         }
         buffers = {name: b.clone() for name, b in module.named_buffers()}
         with sdpa_kernel(SDPBackend.MATH):
@@ -283,8 +284,8 @@ def gauss_newton(outputs: Loss, w: Tensor, kind: str, watch: Watch = unwatched) 
         n, k = f.shape
         P = len(w)
         if n * k * P > MOST_ELEMENTS:
-            raise ValueError(f"samples times outputs times parameters must be at most "
-                             f"{MOST_ELEMENTS}; got {n} · {k} · {P}: lower one of them")  # fmt: skip
+            raise ValueError(f"n k P must be at most {MOST_ELEMENTS}; "
+                             f"got {n} · {k} · {P}: lower the samples or the width")  # fmt: skip
         J = w.new_empty((n * k, P))
         by_rows = n * k <= P
         # Backwards through the backward pass: its derivative in the cotangent u is forwards.
@@ -372,7 +373,7 @@ def _krylov(A: Operator, starts: Tensor, steps: int, watch: Watch) -> list[Lancz
         rest, past = A(q), V[:, : j + 1]
         alpha[:, j] = (rest * q).sum(-1)
         for _ in range(2):
-            rest -= (past @ rest[..., None]).mT.matmul(past).squeeze(1)
+            rest = rest - (past @ rest[..., None]).mT.matmul(past).squeeze(1)
         left = rest.norm(dim=-1)
         scale = torch.maximum(alpha.abs(), beta).amax(-1)
         # A run at its end goes on with zeros, which change nothing, until the others are there.
@@ -406,9 +407,9 @@ def top(
     Ends are ``largest`` (descending), ``smallest`` (ascending, the most negative first) and
     ``magnitude`` (descending modulus). A block of k random vectors has parts in k dimensions of
     every eigenspace, so that repeated eigenvalues are found as often as they occur. Stops when no
-    eigenvalue is off by more than `tolerance` times its modulus, or 64 roundings of the largest: the
-    error is at most the residual ||Ax - θx||, and at most Σ||Ax - θx||² over the gap to the others.
-    Vectors are then exact to the root of the tolerance.
+    eigenvalue is off by more than `tolerance` times its modulus, or 64 roundings of the largest:
+    the error is at most the residual ||Ax - θx||, and at most Σ||Ax - θx||² over the gap to the
+    others. The vectors are then good to the root of the tolerance.
 
     Raises
     ------
@@ -434,7 +435,7 @@ def top(
         rest = A(block)
         r, products = r + b, products + b
         T[r - b : r, :r] = rest @ Q[:r].T  # only the lower triangle is read
-        rest -= T[r - b : r, :r] @ Q[:r]
+        rest = rest - T[r - b : r, :r] @ Q[:r]
         U, left, block = torch.linalg.svd(rest, full_matrices=False)
         theta, s = torch.linalg.eigh(T[:r, :r])
         order = ENDS[end](theta).argsort(stable=True)
@@ -483,7 +484,7 @@ def slq(A: Operator, steps: int, starts: int, seed: int, watch: Watch = unwatche
     _at_least("starts", starts, 1)
     group = max(1, min(CHUNK, MOST_ELEMENTS // (max(steps, 1) * len(A))))
     found = []
-    for i, z in enumerate(signs(A, starts, seed).split(group)):
+    for i, z in enumerate(torch.split(signs(A, starts, seed), group)):
         done, now = i * group / starts, (i * group + len(z)) / starts
         for run in _krylov(A, z, steps, part(watch, done, now)):
             theta, s = _decompose(run.alpha, run.beta)
@@ -556,7 +557,7 @@ def hutchpp(A: Operator, products: int, seed: int, watch: Watch = unwatched) -> 
 class Outliers(NamedTuple):
     """How many eigenvalues stand apart from the bulk, and the ratio of the gap below them."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
     ratio: float
 
 
@@ -601,12 +602,12 @@ def _pull(y: Tensor, x: Tensor, V: Tensor) -> Tensor:
             y, x, v, retain_graph=True, is_grads_batched=batched, materialize_grads=True
         )[0]
 
-    if len(V) > 1:
-        try:
-            return pull(V, True)
-        except RuntimeError:  # a backward pass that vmap cannot take; one by one it may do
-            pass
-    return torch.stack([pull(v, False) for v in V])
+    if len(V) == 1:
+        return pull(V[0], False)[None]
+    try:
+        return pull(V, True).expand(len(V), *x.shape)  # if y ignores x there is one row of zeros
+    except RuntimeError:  # a backward pass that vmap cannot take; one by one it may do
+        return torch.stack([pull(v, False) for v in V])
 
 
 def _point(w: Tensor) -> Tensor:
@@ -632,8 +633,9 @@ def _evaluate(f: Loss, point: Tensor, w: Tensor) -> Tensor:
     if not torch.equal(point, w):
         raise ValueError("the function must leave w as it is; it changes it in place")
     if not isinstance(y, Tensor) or not y.requires_grad:
-        raise ValueError("the function must give a floating-point tensor that depends on w; got a "
-                         f"{getattr(y, 'dtype', type(y).__name__)} that does not, or no longer")  # fmt: skip
+        got = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        raise ValueError("the function must give a floating-point tensor that depends on w, "
+                         f"and not by a detached value; got {got}")  # fmt: skip
     return y
 
 
@@ -673,7 +675,8 @@ def _errors(theta: Tensor, residual: Tensor, k: int) -> Tensor:
 
 def _decompose(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors (as columns) of a tridiagonal matrix."""
-    return torch.linalg.eigh(alpha.diag() + beta[:-1].diag(-1))  # reads the lower triangle
+    theta, s = torch.linalg.eigh(alpha.diag() + beta[:-1].diag(-1))  # reads the lower triangle
+    return theta, s
 
 
 def _normal(A: Operator, count: int, seed: int, stream: int) -> Tensor:
@@ -684,7 +687,7 @@ def _normal(A: Operator, count: int, seed: int, stream: int) -> Tensor:
 def _batched(A: Operator, V: Tensor, watch: Watch) -> Tensor:
     """A times many rows, a chunk at a time."""
     done = []
-    for i, rows in enumerate(V.split(CHUNK)):
+    for i, rows in enumerate(torch.split(V, CHUNK)):
         watch(i * CHUNK / len(V))
         done.append(A(rows))
     watch(1)

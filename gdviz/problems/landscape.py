@@ -35,7 +35,7 @@ DENSE = 400
 
 
 def losses(net: Network, points: Tensor, X: Tensor, Y: Tensor) -> Tensor:
-    """Loss at points (T, \\*batch, P), (T, \\*batch); one T at a time, to save memory."""
+    """Loss at points (T, …, P), (T, …); one T at a time, to save memory."""
     return torch.stack([net.loss(w, X, Y) for w in points])
 
 
@@ -45,27 +45,27 @@ def line(w: Tensor, directions: Tensor, reach: Tensor) -> Tensor:
 
 
 def segment(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points (1 - t) a + t b for t in [0, 1], (T,): (T, \\*batch, P)."""
+    """Points (1 - t) a + t b for t in [0, 1], (T,): (T, …, P)."""
     return torch.lerp(a, b, _column(t, a))
 
 
 def bezier(a: Tensor, middle: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points (1 - t)² a + 2t(1 - t) middle + t² b, (T, \\*batch, P)."""
+    """Points (1 - t)² a + 2t(1 - t) middle + t² b, (T, …, P)."""
     s = _column(t, a)
     return (1 - s) ** 2 * a + 2 * s * (1 - s) * middle + s**2 * b
 
 
 def barrier(along: Tensor, t: Tensor) -> Tensor:
-    """How far the losses (T, \\*batch) of a path rise above the chord between their ends."""
+    """How far the losses (T, …) of a path rise above the chord between their ends."""
     s = _column(t, along[0])
     return (along - torch.lerp(along[0], along[-1], s)).amax(0)
 
 
 def train_middle(
     net: Network, a: Tensor, b: Tensor, X: Tensor, Y: Tensor,
-    steps: int = 400, step_size: float = 0.03, points: int = 9, watch: Watch = unwatched,
+    steps: int = 400, step_size: float = 0.03, points: int = 5, watch: Watch = unwatched,
 ) -> Tensor:  # fmt: skip
-    """Train the middle point of the Bézier curves from a to b by Adam, (\\*batch, P).
+    """Train the middle point of the Bézier curves from a to b by Adam, (…, P).
 
     From the middle of the segment, on the mean loss over `points` fixed places t.
     """
@@ -82,7 +82,7 @@ def middles(
 
     def gradient(middle: Tensor) -> Tensor:
         slopes = net.gradient(bezier(a, middle, b, t), X, Y)
-        return torch.tensordot(lever, slopes, 1)
+        return (_column(lever, a) * slopes).sum(0)
 
     update, probe = adam(gradient, step_size), lambda w: {"middle": w}
     found = descend(update, (a + b) / 2, record, probe, watch).readings
@@ -117,7 +117,7 @@ def _column(t: Tensor, like: Tensor) -> Tensor:
 def sharpness(
     net: Network, w: Tensor, X: Tensor, Y: Tensor, steps: int = 25, seed: int = 0
 ) -> Tensor:
-    """λ_max of the Hessian, (\\*batch): `steps` of Lanczos on all networks at once.
+    """λ_max of the Hessian, (…): `steps` of Lanczos on all networks at once.
 
     From one random start, with full reorthogonalisation. Runs that left the numbers give NaN.
     """
@@ -130,11 +130,14 @@ def sharpness(
     T = w.new_zeros((*w.shape[:-1], steps, steps))
     for j in range(steps):
         size = q.norm(dim=-1, keepdim=True)
-        if j:
-            T[..., j, j - 1] = size[..., 0]
-        basis[..., j, :] = q / size.clamp_min(1e-300)
+        # where nothing but rounding is left the space is invariant: the rest of T stays below it
+        going = size > 1e-12 * T.abs().amax((-2, -1))[..., None]
+        basis[..., j, :] = torch.where(going, q / size, 0.0)
         q = product(basis[..., j, :])
-        T[..., j, j] = (q * basis[..., j, :]).sum(-1)
+        rayleigh = (q * basis[..., j, :]).sum(-1)
+        T[..., j, j] = torch.where(going[..., 0], rayleigh, T[..., 0, 0])
+        if j:
+            T[..., j, j - 1] = torch.where(going, size, 0.0)[..., 0]
         for _ in range(2):  # once leaves 1e-8 when much cancels
             q = q - ((basis @ q[..., None]).mT @ basis)[..., 0, :]
     alive = T.isfinite().all(-1).all(-1)
@@ -143,7 +146,7 @@ def sharpness(
 
 
 def sharpness_reading(net: Network, X: Tensor, Y: Tensor, steps: int = 25) -> Probe:
-    """Return the probe of a run that reads ``loss`` and ``sharpness``, (T, \\*batch) each."""
+    """Return the probe of a run that reads ``loss`` and ``sharpness``, (T, …) each."""
 
     def probe(w: Tensor) -> dict[str, Tensor]:
         return {"loss": losses(net, w, X, Y), "sharpness": sharpness(net, w, X, Y, steps)}
@@ -221,5 +224,9 @@ def batch_hessians(
     each = product(U[:, -1]) @ U  # u_j·H_i u_1, (n, P)
     S = (each[:, :-1].square().mean(0) / (spectrum[-1] - spectrum[:-1])).sum()
     rayleigh = weights[1:] @ each[:, -1]
-    shaped = (x.view(len(sizes), draws).cpu().numpy() for x in (top, bottom, rayleigh))
-    return BatchHessians(np.asarray(sizes), spectrum.cpu().numpy(), *shaped, float(S))
+    highest, lowest, quotient = (
+        x.view(len(sizes), draws).cpu().numpy() for x in (top, bottom, rayleigh)
+    )
+    return BatchHessians(
+        np.asarray(sizes), spectrum.cpu().numpy(), highest, lowest, quotient, float(S)
+    )

@@ -172,15 +172,15 @@ class Network:
     widths: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("d", self.d), ("h", self.h), ("k", self.k)):
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on; got {value}")
-        for name, value, allowed in (
-            ("activation", self.activation, ACTIVATIONS),
+        for name, size in (("d", self.d), ("h", self.h), ("k", self.k)):
+            if size != int(size) or size < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on; got {size}")
+        for name, choice, allowed in (
+            ("activation", self.activation, tuple(ACTIVATIONS)),
             ("criterion", self.criterion, LOSSES),
         ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+            if choice not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {choice!r}")
         if self.criterion == "CE" and self.k == 1:
             raise ValueError("k must be at least 2 outputs for CE, whose loss is 0 for one; got 1")
         if self.widths is not None and not all(1 <= m <= self.h for m in self.widths):
@@ -196,8 +196,8 @@ class Network:
     def layers(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """W1 (…, h, d), b1 (…, h), W2 (…, k, h) and b2 (…, k) as views of w (…, P)."""
         d, h, k = self.d, self.h, self.k
-        W1, b1, W2, b2 = w.split((h * d, h, k * h, k), -1)
-        return W1.unflatten(-1, (h, d)), b1, W2.unflatten(-1, (k, h)), b2
+        W1, b1, W2, b2 = torch.split(w, [h * d, h, k * h, k], -1)
+        return W1.view(*b1.shape, d), b1, W2.view(*b2.shape, h), b2
 
     def present(self) -> Tensor:
         """Which parameters the networks of `widths` have, bool (M, P), or (P,) without widths.
@@ -229,7 +229,7 @@ class Network:
         return w * (self.present() if self.ntk else _fan_in(self))
 
     def outputs(self, w: Tensor, X: Tensor) -> Tensor:
-        """f of samples (…, n, d), (…, n, k); w (…, P)."""
+        """The outputs f (…, n, k) of networks w (…, P)."""
         return self._forward(w, X)[2].mT
 
     def losses(self, w: Tensor, X: Tensor, Y: Tensor) -> Tensor:
@@ -256,9 +256,9 @@ class Network:
     def hessian_product(
         self, w: Tensor, X: Tensor, Y: Tensor, each: bool = False
     ) -> Callable[[Tensor], Tensor]:
-        """The function v ↦ ∇²L(w) v, for any number of vectors v (…, \\*batch, P).
+        """The function v ↦ ∇²L(w) v, in the shape of v: that of w, or with dimensions in front.
 
-        With `each` it gives the product of every sample's own Hessian, (…, \\*batch, n, P).
+        With `each` it gives the product with every sample's own Hessian, (…, n, P).
         """
         phi, (_, _, W2, _) = ACTIVATIONS[self.activation], self.layers(self._scaled(w, w))
         _, H, F = self._forward(w, X)
@@ -286,6 +286,40 @@ class Network:
 
         return product
 
+    def split(self, w: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return F (nk, P) and R (P, P) with ∇²L = G + R, G = FᵀF/n, of one network w (P,).
+
+        F stacks S_iᵀ J_i, J_i = ∂f(x_i)/∂w, with S = I (MSE) or diag(√p) - p√pᵀ (CE). Of
+        R = mean Σ_c r_c ∇²f_c only the blocks of a hidden unit with itself and with its own output
+        weights are not 0.
+        """
+        phi, n = ACTIVATIONS[self.activation], len(X)
+        (_, _, W2, _), H, f = self._forward(w, X)
+        S, r = phi.slope(H), self._residual(f, Y)
+        inputs = torch.cat([X, X.new_ones(n, 1)], 1)
+        index = torch.arange(self.size, device=w.device)
+        W1, b1, V, b2 = self.layers(index)
+        own = torch.cat([W1, b1[:, None]], 1)  # of each hidden unit, (h, d + 1)
+
+        J = w.new_zeros((n, self.k, self.size))
+        J[:, :, own] = (W2[:, :, None] * S)[..., None].permute(2, 0, 1, 3) * inputs[:, None, None]
+        for c in range(self.k):
+            J[:, c, V[c]], J[:, c, b2[c]] = H.mT, 1.0
+        if self.criterion == "CE":
+            p = f.softmax(0).mT[..., None]
+            J = p.sqrt() * (J - (p * J).sum(1, keepdim=True))
+
+        R = w.new_zeros((self.size, self.size))
+        cross = torch.einsum("ci,ji,ie->jec", r, S, inputs) / n
+        R[own[:, :, None], V.mT[:, None, :]] = cross
+        R[V.mT[:, :, None], own[:, None, :]] = cross.mT
+        if phi.bend is not None:
+            bend = phi.bend(H, S) * (W2.mT @ r) / n
+            R[own[:, :, None], own[:, None, :]] = (inputs.mT * bend[:, None]) @ inputs
+        one = torch.ones_like(w)
+        scale = self._scaled(one, one)
+        return J.flatten(0, 1) * scale, scale[:, None] * R * scale
+
     def _forward(
         self, w: Tensor, X: Tensor
     ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
@@ -295,7 +329,7 @@ class Network:
         return layers, H, W2 @ H + b2[..., None]
 
     def _residual(self, F: Tensor, Y: Tensor) -> Tensor:
-        """r = ∂ℓ/∂f, (…, k, n)."""
+        """The residual r = ∂ℓ/∂f, (…, k, n)."""
         return (F if self.criterion == "MSE" else F.softmax(-2)) - Y.mT
 
     def _scaled(self, v: Tensor, w: Tensor, each: bool = False) -> Tensor:
@@ -327,7 +361,7 @@ def _scale(net: Network, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tensor) -> Update:
-    """Full-batch gradient descent; one `step_size` for all, or a tensor that broadcasts to batch."""
+    """Gradient descent on L with one `step_size`, or a tensor of them, one per network."""
     eta = torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
 
     def update(w: Tensor, t: int) -> None:
@@ -400,7 +434,7 @@ def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> U
 
 
 def readings(net: Network, X: Tensor, Y: Tensor) -> Probe:
-    """Return the probe of a run: ``loss`` and ``accuracy`` on the samples, each (T, \\*batch)."""
+    """Return the probe of a run: ``loss`` and ``accuracy`` on the samples, (T, …) each."""
     right = Y.argmax(-1)
 
     def probe(w: Tensor) -> dict[str, Tensor]:

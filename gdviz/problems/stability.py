@@ -46,9 +46,11 @@ def moment_map(Z: ArrayLike, rows: ArrayLike, step_size: float, batch: int) -> A
 def growth(rows: ArrayLike, step_size: ArrayLike, batch: int) -> Array:
     """The spectral radius of T_B, in the shape of `step_size`: the factor of E||θ||² a step."""
     eta = np.asarray(step_size, float)[..., None, None]
-    l, m, fourth = _pairs(_rows(rows, batch))
-    diagonal = (1 - eta[..., 0] * l) * (1 - eta[..., 0] * m) - eta[..., 0] ** 2 / batch * l * m
-    T = eta**2 / batch * fourth + diagonal[..., None] * np.eye(len(l))
+    lam, mu, fourth = _pairs(_rows(rows, batch))
+    diagonal = (1 - eta[..., 0] * lam) * (1 - eta[..., 0] * mu) - eta[
+        ..., 0
+    ] ** 2 / batch * lam * mu
+    T = eta**2 / batch * fourth + diagonal[..., None] * np.eye(len(lam))
     return np.asarray(np.linalg.eigvalsh(T)[..., -1])
 
 
@@ -57,12 +59,12 @@ def critical_step_size(rows: ArrayLike, batch: int) -> float:
 
     Infinite if all rows are 0.
     """
-    l, m, fourth = _pairs(_rows(rows, batch))
-    if not len(l):
+    lam, mu, fourth = _pairs(_rows(rows, batch))
+    if not len(lam):
         return np.inf
-    half = np.sqrt((l + m) / 2)
+    half = np.sqrt((lam + mu) / 2)
     K = fourth / (half[:, None] * half) / batch
-    K.flat[:: len(K) + 1] += (1 - 1 / batch) * l * m / half**2
+    K.flat[:: len(K) + 1] += (1 - 1 / batch) * lam * mu / half**2
     return float(2 / np.linalg.eigvalsh(K)[-1])
 
 
@@ -74,9 +76,7 @@ def moment_bound(rows: ArrayLike, batch: int) -> float:
     return float(2 * np.trace(H) / ((1 - 1 / batch) * np.square(H).sum() + fourth / batch))
 
 
-def paths(
-    rows: ArrayLike, step_size: float, batch: int, steps: int, runs: int, seed: int
-) -> Array:
+def paths(rows: ArrayLike, step_size: float, batch: int, steps: int, runs: int, seed: int) -> Array:
     """||θ_t||² of SGD from ||θ_0|| = 1 in random directions, (steps + 1, runs).
 
     Its mean over many runs follows `growth`; the typical run stays far below, as few rare ones
@@ -93,9 +93,7 @@ def paths(
     return norms
 
 
-def jitter_toy(
-    step_size: float, u: float, jitter: float, steps: int
-) -> tuple[Array, Array]:
+def jitter_toy(step_size: float, u: float, jitter: float, steps: int) -> tuple[Array, Array]:
     """Gradient descent on (uv - 1)²/2 from v = 1/u + jitter: uv - 1 and η(u² + v²)/2, (steps + 1,).
 
     The second is η λ_max/2 where uv = 1. Past 1 the minimum is unstable, yet a run that starts on
@@ -143,12 +141,12 @@ def sgd_loss(
     `spectrum` λ and `noise` σ (d,). With q = (1 - ηλ)², E θ² = q^T + (1 - q^T) η²σ²/(B(1 - q)).
     """
     eta, B = np.asarray(step_size, float)[..., None], np.asarray(batch, float)[..., None]
-    l, sigma = np.asarray(spectrum, float), np.asarray(noise, float)
+    lam, sigma = np.asarray(spectrum, float), np.asarray(noise, float)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        q = (1 - eta * l) ** 2
+        q = (1 - eta * lam) ** 2
         fade, steps = q ** (budget // B), budget // B
         heat = np.where(q == 1, steps, (1 - fade) / (1 - q))
-        return np.asarray((l * (fade + heat * (eta * sigma) ** 2 / B)).sum(-1) / 2)
+        return np.asarray((lam * (fade + heat * (eta * sigma) ** 2 / B)).sum(-1) / 2)
 
 
 def adam_loss(
@@ -160,17 +158,17 @@ def adam_loss(
     All step sizes see the same noise.
     """
     eta = np.asarray(step_size, float)[..., None, None]
-    l, rng = np.asarray(spectrum, float), np.random.default_rng((seed, 19))
+    lam, rng = np.asarray(spectrum, float), np.random.default_rng((seed, 19))
     sigma = np.asarray(noise, float) / np.sqrt(batch)
-    theta = np.ones((*eta.shape[:-2], runs, len(l)))
+    theta = np.ones((*eta.shape[:-2], runs, len(lam)))
     mean, square = np.zeros((2, *theta.shape))
     for t in range(1, budget // batch + 1):
-        g = l * theta + sigma * rng.standard_normal((runs, len(l)))
+        g = lam * theta + sigma * rng.standard_normal((runs, len(lam)))
         mean += (1 - beta1) * (g - mean)
         square += (1 - beta2) * (g * g - square)
         size = np.sqrt(square / (1 - beta2**t)) + 1e-8
         theta -= eta / (1 - beta1**t) * mean / size
-    return np.asarray((l * np.square(theta)).sum(-1).mean(-1) / 2)
+    return np.asarray((lam * np.square(theta)).sum(-1).mean(-1) / 2)
 
 
 def best_step_size(step_sizes: ArrayLike, losses: ArrayLike) -> Array:
