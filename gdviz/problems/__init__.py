@@ -11,6 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules={
+        "curvature",
         "diagonal_net",
         "double_descent",
         "features",
@@ -26,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 )
 
 if TYPE_CHECKING:
+    from gdviz.problems import curvature as curvature
     from gdviz.problems import diagonal_net as diagonal_net
     from gdviz.problems import double_descent as double_descent
     from gdviz.problems import features as features

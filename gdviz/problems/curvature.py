@@ -1,0 +1,133 @@
+r"""The whole spectrum of the Hessian of a small network, and of its parts.
+
+H = G + R with the Gauss-Newton part G = FᵀF/n, see `gdviz.problems.network.Network.split`. The k²
+means of the rows of F by class and output span what the outliers of G should lie in: within a class
+samples have about the same Jacobian, so that the rest of F is noise.
+
+Source: the decomposition is common; the space of class means is recalled from the literature on
+outliers of Hessians [R]; the comparisons are ours [M].
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from gdviz.problems.network import Network
+from gdviz.spectra import Operator, density, outliers, slq
+from gdviz.watch import Watch, unwatched
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Eigenvalues of H, G and R, (T, P) each and descending, of T networks.
+
+    Of the first m eigenvectors of H, `overlap` (T,) is the share of their squares that lies in the
+    span of the first m of G, and `means` (T,) that in the span of the class means of the rows of F.
+    For MSE `hidden` (T, h + 1) are the eigenvalues of E[hhᵀ] of the last hidden layer, with its
+    constant, descending: the block of the output weights in H is k copies of it. `nodes` and
+    `weights` (T, L) are the density as stochastic Lanczos quadrature sees it. Both may be empty.
+    """
+
+    H: Array
+    G: Array
+    R: Array
+    overlap: Array
+    means: Array
+    hidden: Array
+    nodes: Array
+    weights: Array
+
+
+def spectra(
+    net: Network, weights: ArrayLike, X: Tensor, Y: Tensor, m: int, watch: Watch = unwatched,
+    lanczos: tuple[int, int] = (0, 0), seed: int = 0,
+) -> Spectra:  # fmt: skip
+    """Diagonalise H, G and R of the networks `weights` (T, P).
+
+    `lanczos` are steps and starts of the quadrature, none if zero; its starts are those of `seed`.
+    """
+    many = torch.as_tensor(weights).to(X)
+    found = []
+    for i, w in enumerate(many):
+        watch(i / len(many))
+        found.append(_spectrum(net, w, X, Y, min(m, net.size), lanczos, seed))
+    watch(1)
+    return Spectra(*(np.stack(part) for part in zip(*found, strict=True)))
+
+
+def eigenvalues(
+    net: Network, weights: ArrayLike, X: Tensor, Y: Tensor, watch: Watch = unwatched
+) -> Array:
+    """Eigenvalues of H alone, descending, of networks (…, P): (…, P)."""
+    many = torch.as_tensor(weights).to(X)
+    flat = many.reshape(-1, net.size)
+    found = torch.empty_like(flat)
+    for i, w in enumerate(flat):
+        watch(i / len(flat))
+        F, R = net.split(w, X, Y)
+        found[i] = torch.linalg.eigvalsh(R.addmm_(F.mT, F, alpha=1 / len(X))).flip(0)
+    watch(1)
+    return found.view_as(many).cpu().numpy()
+
+
+def _spectrum(
+    net: Network, w: Tensor, X: Tensor, Y: Tensor, m: int, lanczos: tuple[int, int], seed: int
+) -> list[Array]:
+    F, R = net.split(w, X, Y)
+    G = F.mT @ F / len(X)
+    H = G + R
+    h, U = torch.linalg.eigh(H)
+    g, V = torch.linalg.eigh(G)
+    r = torch.linalg.eigvalsh(R)
+    means = torch.einsum("nc,nop->cop", Y / Y.sum(0), F.view(len(X), net.k, -1)).flatten(0, 1)
+    span, size, _ = torch.linalg.svd(means.mT, full_matrices=False)
+    span = span[:, size > 1e-10 * size[0]]
+    top = U[:, -m:]
+    shares = ((basis.mT @ top).square().sum() / m for basis in (V[:, -m:], span))
+    hidden = w.new_empty(0)
+    if net.criterion == "MSE":
+        _, _, W2, b2 = net.layers(torch.arange(net.size, device=w.device))
+        own = torch.cat([W2[0], b2[:1]])
+        hidden = torch.linalg.eigvalsh(G[own[:, None], own])
+    nodes, mass = _quadrature(H, *lanczos, seed)
+    parts = (h.flip(0), g.flip(0), r.flip(0), *shares, hidden.flip(0), nodes, mass)
+    return [part.cpu().numpy() for part in parts]
+
+
+def _quadrature(H: Tensor, steps: int, starts: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights, (steps · starts,) each; filled up with weights 0 if there are fewer."""
+    nodes, weights = H.new_zeros((2, steps * starts))
+    if steps and starts:
+        found = slq(Operator(lambda V: V @ H, H[0]), steps, starts, seed)
+        nodes[: len(found.nodes)], weights[: len(found.nodes)] = found
+    return nodes, weights
+
+
+def densities(values: Array, weights: Array | None, grid: Array, width: Array) -> Array:
+    """Densities of T spectra, values (T, L), at the points of `grid` (N,), (T, N).
+
+    The t-th is as broad as ``width[t]``; without weights all values have the same.
+    """
+    at = torch.from_numpy(grid)
+    return np.stack(
+        [
+            density(
+                torch.from_numpy(one.copy()), None if weights is None else torch.from_numpy(weights[t]),
+                at, float(width[t]),
+            ).numpy()
+            for t, one in enumerate(values)
+        ]
+    )  # fmt: skip
+
+
+def counts(values: Array) -> tuple[NDArray[np.int64], Array]:
+    """Outliers of spectra (…, P), and the ratio at the gap below them: (…) each."""
+    found = [outliers(torch.from_numpy(one.copy())) for one in values.reshape(-1, values.shape[-1])]
+    shape = values.shape[:-1]
+    count, ratio = zip(*found, strict=True)
+    return np.array(count, np.int64).reshape(shape), np.array(ratio, float).reshape(shape)
