@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gdviz.problems.network import Network
-from gdviz.spectra import Operator, density, outliers, slq
+from gdviz.spectra import Operator, density, outliers, slq, top
 from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
@@ -87,8 +87,8 @@ def _spectrum(
     means = torch.einsum("nc,nop->cop", Y / Y.sum(0), F.view(len(X), net.k, -1)).flatten(0, 1)
     span, size, _ = torch.linalg.svd(means.mT, full_matrices=False)
     span = span[:, size > 1e-10 * size[0]]
-    top = U[:, -m:]
-    shares = ((basis.mT @ top).square().sum() / m for basis in (V[:, -m:], span))
+    first = U[:, -m:]
+    shares = ((basis.mT @ first).square().sum() / m for basis in (V[:, -m:], span))
     hidden = w.new_empty(0)
     if net.criterion == "MSE":
         _, _, W2, b2 = net.layers(torch.arange(net.size, device=w.device))
@@ -113,16 +113,14 @@ def densities(values: Array, weights: Array | None, grid: Array, width: Array) -
 
     The t-th is as broad as ``width[t]``; without weights all values have the same.
     """
-    at = torch.from_numpy(grid)
+    at, every = torch.from_numpy(grid), torch.tensor(values)
+    masses = None if weights is None else torch.tensor(weights)
     return np.stack(
         [
-            density(
-                torch.from_numpy(one.copy()), None if weights is None else torch.from_numpy(weights[t]),
-                at, float(width[t]),
-            ).numpy()
-            for t, one in enumerate(values)
+            density(one, None if masses is None else masses[t], at, float(width[t])).numpy()
+            for t, one in enumerate(every)
         ]
-    )  # fmt: skip
+    )
 
 
 def counts(values: Array) -> tuple[NDArray[np.int64], Array]:
@@ -131,3 +129,22 @@ def counts(values: Array) -> tuple[NDArray[np.int64], Array]:
     shape = values.shape[:-1]
     count, ratio = zip(*found, strict=True)
     return np.array(count, np.int64).reshape(shape), np.array(ratio, float).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Of each network: eigenvalues of H, descending, the rank of G and the spectral norm of R."""
+
+    H: Array
+    rank: int
+    residual: float
+
+
+def profile(net: Network, w: ArrayLike, X: Tensor, Y: Tensor, tolerance: float = 1e-12) -> Profile:
+    """Of one network (P,); the rank counts eigenvalues of G above `tolerance` of the largest."""
+    F, R = net.split(torch.as_tensor(w).to(X), X, Y)
+    gram = F @ F.mT if len(F) < F.shape[1] else F.mT @ F
+    g = torch.linalg.eigvalsh(gram)
+    size = top(Operator(lambda V: V @ R, R[0]), 1, 0, "magnitude", 1e-6).values.abs().item()
+    h = torch.linalg.eigvalsh(R.addmm_(F.mT, F, alpha=1 / len(X))).flip(0)
+    return Profile(h.cpu().numpy(), int((g > tolerance * g[-1]).sum()), size)

@@ -11,6 +11,7 @@ setting and threshold is ours. Tags in the claims: [S] read in an abstract, [I] 
 from gdviz.lab import Lab
 from gdviz.labs.hessian_spectra.counting import Counting
 from gdviz.labs.hessian_spectra.spikes import Spikes
+from gdviz.labs.hessian_spectra.wider import Wider
 
 lab = Lab(
     name="hessian_spectra",
@@ -21,6 +22,7 @@ lab = Lab(
     experiments={
         "spikes": Spikes,
         "counting": Counting,
+        "wider": Wider,
     },
     minutes=45,
     audience="For a course on deep learning: gradients, eigenvalues, gradient descent",

@@ -40,7 +40,7 @@ def regime(settings: OnNetworks[Any], time: float) -> Claim | None:
     """
     enough = (
         settings.data == "clusters"
-        and settings.n >= 300
+        and settings.n >= 500
         and min(settings.each(settings.h)) >= 20
         and max(settings.each(settings.k)) <= 6
     )

@@ -190,7 +190,7 @@ def count_laws(axes: Axes, x: ArrayLike, k: ArrayLike) -> None:
     x, k = np.asarray(x, float), np.asarray(k, float)
     for name, y, look in (("k − 1", k - 1, LAW), ("k", k, EXACT), ("k²", k**2, LAW)):
         axes.plot(x, y, zorder=1, **look)
-        axes.text(x[-1] + 0.15, y[-1], name, va="center", color=plots.INK, fontsize=9)
+        axes.text(x[-1] + 0.22, y[-1], name, va="center", color=plots.INK, fontsize=9)
 
 
 # --- words ------------------------------------------------------------------------------------

@@ -100,9 +100,7 @@ class Spikes(OnNetworks[SpikesResult]):
     lanczos: int = setting(
         60, symbol="m", meaning="steps of Lanczos for the estimated density", low=5, high=100
     )
-    starts: int = setting(
-        8, symbol="nᵥ", meaning="random starts of Lanczos", low=1, high=32
-    )
+    starts: int = setting(8, symbol="nᵥ", meaning="random starts of Lanczos", low=1, high=32)
 
     title = "Spikes and bulk"
     question = "A network has 304 parameters. In how many directions is its loss curved?"
