@@ -154,7 +154,7 @@ class Valley(OnNetworks[ValleyResult]):
     def seconds(self) -> float:
         """About how long training, curves and losses on them take."""
         P, S, n = size(self.d, self.h, self.k), self.pairs, self.n
-        passes = 2 * S * self.steps + 7 * S * self.bending
+        passes: float = 2 * S * self.steps + 7 * S * self.bending
         passes += 3 * S * self.steps * self.batch / n
         passes += (PLACES * S * (3 + len(self.record)) + PLANE[0] * PLANE[1]) / 3
         return 1.2e-9 * P * n * passes + 2e-4 * (2 * self.steps + self.bending)
@@ -306,7 +306,12 @@ class Valley(OnNetworks[ValleyResult]):
         bent = np.minimum(result.bent, 1)
         states = np.stack([np.broadcast_to(3 + spread, bent.shape), bent], -1)
         dots = axes.scatter(
-            *states[-1].T, s=40, marker=plots.MARKERS[3], color=plots.PALETTE[3], zorder=3
+            states[-1, :, 0],
+            states[-1, :, 1],
+            s=40,
+            marker=plots.MARKERS[3],
+            color=plots.PALETTE[3],
+            zorder=3,
         )
         moves[dots] = states
         axes.axhline(0, color=plots.MUTED, lw=0.8)
