@@ -231,8 +231,8 @@ class Edge(OnNetworks[EdgeResult]):
             states[-1, :, 0], states[-1, :, 1], s=50, color=plots.PALETTE[0], label="runs", zorder=4
         )
         moves[dots] = states
-        panels.clock(axes, result.steps.tolist(), moves, bool(result.diverged.any()))
-        axes.legend(loc="upper right")
+        panels.clock(axes, result.steps.tolist(), moves, y=0.14)
+        axes.legend(loc="lower left")
 
     def describe(self, result: EdgeResult) -> str:
         """Say where the sharpness of each run ends."""
