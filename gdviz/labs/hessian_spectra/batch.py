@@ -213,7 +213,9 @@ class Batch(OnNetworks[BatchResult]):
         spread = result.top.std(1, ddof=1) / np.sqrt(result.top.shape[1])
         noisy = self.sigma >= 1.5
         return [
-            C5.judge(-1, slope(B[large], result.excess[large]), calm),
+            C5.judge(
+                -1, slope(B[large], result.excess[large]), calm and bool(result.law[-1] <= gap)
+            ),
             C5_ROOT.judge(-0.5, slope(B, result.excess), calm),
             C5_SUM.judge(
                 1, (result.excess / result.law)[-1], calm and bool(result.law[-1] <= gap / 10)
@@ -325,10 +327,10 @@ class Batch(OnNetworks[BatchResult]):
         """Say that training diverged, or that spikes are too close for the theory."""
         said = [panels.warning(np.array([result.diverged]))]
         gap = result.spectrum[-1] - result.spectrum[-2]
-        if result.law[0] > gap:
+        if result.law[SIZES.index(LARGE)] > gap:
             said.append(
-                f"λ₁ − λ₂ = {panels.number(float(gap))} is less than S/B at B = 4: for small "
-                "batches the formula S/B is too large."
+                f"λ₁ − λ₂ = {panels.number(float(gap))} is less than S/B at B = {LARGE}: the "
+                "formula S/B is too large for smaller batches."
             )
         return " ".join(filter(None, said))
 

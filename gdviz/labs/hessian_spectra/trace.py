@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, Verdict, holds
-from gdviz.descent import descend
-from gdviz.film import Film, Move
+from gdviz.descent import Trajectory, descend
+from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
+from gdviz.labs.hessian_spectra import panels
+from gdviz.labs.hessian_spectra.runs import Array
 from gdviz.problems import stability
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
-
-Array = NDArray[np.float64]
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Batch sizes of the sweep."""
@@ -27,6 +27,8 @@ PATHS = 400
 """Simulated runs at the minimum, and their steps."""
 FAR = 1e12
 """Squares of distances are drawn up to here."""
+JITTER = 1e-12
+"""What is added to the weights at each step."""
 FITTED = 1e-5
 """Training loss below which a run counts as settled at a minimum."""
 
@@ -187,8 +189,19 @@ class Trace(Experiment[TraceResult]):
         read = net.readings(X, y, beta)
         turns = net.visits(self.n, self.steps, seeds)
         record = _frames(self.steps)
-        sgd = descend(net.descent(X, y, eta, warm, turns), start, record, read, part(watch, 0, 0.5))
-        gd = descend(net.descent(X, y, eta, warm), start, record, read, part(watch, 0.5, 0.8))
+        # at zero loss nothing moves, be it stable or not: so the weights are never left alone
+        kick = JITTER * X.new_tensor(np.random.default_rng(0).standard_normal(2 * self.d))
+
+        def run(turns: Any, watch: Watch) -> Trajectory:
+            update = net.descent(X, y, eta, warm, turns)
+
+            def jittered(w: Any, t: int) -> None:
+                update(w, t)
+                w.add_(kick)
+
+            return descend(jittered, start, record, read, watch)
+
+        sgd, gd = run(turns, part(watch, 0, 0.5)), run(None, part(watch, 0.5, 0.8))
         found: dict[str, Any] = {
             **sgd.readings,
             **{f"gd_{name}": x for name, x in gd.readings.items()},
@@ -255,7 +268,7 @@ class Trace(Experiment[TraceResult]):
 
     def draw(self, result: TraceResult, figure: Figure) -> Film:
         """Draw the threshold and runs around the minimum on top, training below."""
-        moves: dict[Any, Move] = {}
+        moves: panels.Moves = {}
         axes = figure.subplots(2, 2)
         self._draw_thresholds(axes[0, 0], result)
         self._draw_paths(axes[0, 1], result)
@@ -276,8 +289,8 @@ class Trace(Experiment[TraceResult]):
         axes.plot(B, result.thresholds, label="η_c, exact", **plots.series(0))
         axes.plot(B, result.bounds, label="bound of Z = I", **plots.line(1))
         line = 2 * B / trace
-        axes.plot(B[line < high], line[line < high], label="2B/tr H", **_DASHED)
-        axes.axhline(top, label="2/λ_max", **_DOTTED)
+        axes.plot(B[line < high], line[line < high], label="2B/tr H", **panels.LAW)
+        axes.axhline(top, label="2/λ_max", **panels.EXACT)
         axes.scatter(
             np.ones(len(self.step_sizes)), self.step_sizes, marker="x", s=36, color=plots.BAD,
             zorder=4, label="η of the training below",
@@ -303,10 +316,10 @@ class Trace(Experiment[TraceResult]):
             near = (values < FAR) & (values > 1 / FAR)
             axes.plot(t[near], values[near], label=name, **plots.line(i))
         near = (result.mean < FAR) & (result.mean > 1 / FAR)
-        axes.plot(t[near], result.mean[near], label="exact mean", **_DASHED)
+        axes.plot(t[near], result.mean[near], label="exact mean", **panels.LAW)
         axes.legend(loc="upper left" if self.past >= 1 else "upper right")
 
-    def _draw_training(self, axes: Axes, result: TraceResult, moves: dict[Any, Move]) -> None:
+    def _draw_training(self, axes: Axes, result: TraceResult, moves: panels.Moves) -> None:
         """Trace over the training, of SGD and gradient descent, in the first data set."""
         every = [*result.trace[:, 0].ravel(), *result.gd_trace[:, 0].ravel()]
         axes.set(
@@ -320,11 +333,11 @@ class Trace(Experiment[TraceResult]):
             )  # fmt: skip
         calm = result.gd_trace[:, 0, int(np.argmax(self.step_sizes))]
         axes.plot(result.steps, np.nan_to_num(calm, nan=_top(every)),
-                  label=f"gradient descent, η = {max(self.step_sizes):g}", **_DOTTED)  # fmt: skip
+                  label=f"gradient descent, η = {max(self.step_sizes):g}", **panels.EXACT)  # fmt: skip
         film.cursor(axes, result.steps, moves, color=plots.MUTED, lw=1.2)
         axes.legend(loc="lower left", ncols=2)
 
-    def _draw_line(self, axes: Axes, result: TraceResult, moves: dict[Any, Move]) -> None:
+    def _draw_line(self, axes: Axes, result: TraceResult, moves: panels.Moves) -> None:
         """Trace against η, at the present step, with the line 2/η."""
         eta = np.array(self.step_sizes)
         every = [*result.trace.ravel(), *result.gd_trace.ravel()]
@@ -335,7 +348,7 @@ class Trace(Experiment[TraceResult]):
         )  # fmt: skip
         grid = np.linspace(0.02, 1, 100) * wide[1]
         seen = 2 / grid < 1.15 * _top(every)
-        axes.plot(grid[seen], 2 / grid[seen], label="2/η", **_DASHED)
+        axes.plot(grid[seen], 2 / grid[seen], label="2/η", **panels.LAW)
         runs = ((result.gd_trace, "gradient descent", 1, 70), (result.trace, "SGD, B = 1", 0, 24))
         for values, name, i, size in runs:
             flat = np.nan_to_num(values, nan=_top(every)).reshape(len(values), -1)
@@ -395,10 +408,6 @@ class Trace(Experiment[TraceResult]):
         if not (result.gd_loss[-1] < FITTED).all():
             said.append("Gradient descent has not fitted the data with every η.")
         return " ".join(said)
-
-
-_DASHED: dict[str, Any] = {"color": plots.INK, "ls": (0, (5, 4)), "lw": 1.1}
-_DOTTED: dict[str, Any] = {"color": plots.INK, "ls": (0, (1, 2)), "lw": 1.5}
 
 
 def _frames(steps: int) -> NDArray[np.int64]:
