@@ -148,3 +148,11 @@ def profile(net: Network, w: ArrayLike, X: Tensor, Y: Tensor, tolerance: float =
     size = top(Operator(lambda V: V @ R, R[0]), 1, 0, "magnitude", 1e-6).values.abs().item()
     h = torch.linalg.eigvalsh(R.addmm_(F.mT, F, alpha=1 / len(X))).flip(0)
     return Profile(h.cpu().numpy(), int((g > tolerance * g[-1]).sum()), size)
+
+
+def eigenpairs(net: Network, w: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """H of one network (P,), its eigenvalues (P,), descending, and eigenvectors as rows (P, P)."""
+    F, R = net.split(w, X, Y)
+    H = R.addmm_(F.mT, F, alpha=1 / len(X))
+    values, U = torch.linalg.eigh(H)
+    return H, values.flip(0), U.mT.flip(0)

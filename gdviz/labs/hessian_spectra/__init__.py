@@ -10,6 +10,7 @@ setting and threshold is ours. Tags in the claims: [S] read in an abstract, [I] 
 
 from gdviz.lab import Lab
 from gdviz.labs.hessian_spectra.counting import Counting
+from gdviz.labs.hessian_spectra.slices import Slices
 from gdviz.labs.hessian_spectra.spikes import Spikes
 from gdviz.labs.hessian_spectra.wider import Wider
 
@@ -23,6 +24,7 @@ lab = Lab(
         "spikes": Spikes,
         "counting": Counting,
         "wider": Wider,
+        "slices": Slices,
     },
     minutes=45,
     audience="For a course on deep learning: gradients, eigenvalues, gradient descent",

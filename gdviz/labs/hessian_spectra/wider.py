@@ -12,7 +12,7 @@ from gdviz import plots, problems
 from gdviz.claims import Claim, Finding, Verdict
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
-from gdviz.labs.hessian_spectra import panels, runs
+from gdviz.labs.hessian_spectra import claims, panels, runs
 from gdviz.labs.hessian_spectra.panels import number
 from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Flags, OnNetworks, Steps
 from gdviz.settings import setting
@@ -28,8 +28,8 @@ C3 = Claim(
     "C3",
     "Added width adds no spikes: k − 1 eigenvalues stand out at every width.",
     "[S] that width acts on the bulk; numbers [M]",
-    "outliers of H over k − 1, at equal loss",
-    "=",
+    claims.SHARE + ", at equal loss",
+    "≥",
 )
 C3_EMPTY = Claim(
     "C3a",
@@ -205,9 +205,9 @@ class Wider(OnNetworks[WiderResult]):
             np.median(x[-1], 1) for x in (result.top, result.zero, result.residual)
         )
         rank = result.rank / self.bound
-        twice = result.P >= 2 * self.bound
+        twice = 2 * self.bound <= result.P
         return [
-            C3.judge(1, result.count[-1] / (self.k - 1), usual),
+            C3.judge(claims.ENOUGH, claims.share(result.count[-1], self.k - 1), usual),
             C3_EMPTY.judge(0.1, zero[-1] - zero[0], far),
             C3_RANK.judge(1, rank, sane),
             C3_FULL.judge(1, rank[-1, twice], usual and bool(twice.any())),
@@ -243,7 +243,7 @@ class Wider(OnNetworks[WiderResult]):
         axes.axhline(runs.ZERO, **panels.EXACT)
         axes.text(0.01, runs.ZERO / 1.6, "below: near zero", va="top", fontsize=9, color=plots.INK)
         axes.set(xlim=(0, 1), xlabel="share of all P directions", title="Spectrum of H")
-        panels.log_axis(axes, SHOWN / 30, 10, "|eigenvalue| over λ₁")
+        panels.log_axis(axes, SHOWN / 300, 10, "|eigenvalue| over λ₁")
         panels.clock(
             axes, result.steps.tolist(), moves, bool(result.diverged.any()), x=0.75, y=0.92
         )
@@ -298,7 +298,8 @@ class Wider(OnNetworks[WiderResult]):
             f"zero, λ₁ = {number(t)}"
             for h, P, c, r, z, t in zip(self.widths, result.P, *last, strict=True)
         )
-        return f"Networks trained to a loss of {self.level:g}, median over {self.seeds} draw{'s' * (self.seeds > 1)}. {told}."
+        draws = "one draw" if self.seeds == 1 else f"median over {self.seeds} draws"
+        return f"Networks trained to a loss of {self.level:g}, {draws}. {told}."
 
     def series(self, result: WiderResult) -> dict[str, Any]:
         """Medians over the draws."""
@@ -374,7 +375,7 @@ Wider.presets = {
 }
 Wider.predictions = (
     Prediction(
-        "You double the width from 20 to 40 and train to the same loss. What happens to the spikes?",
+        "You double the width from 20 to 40 and train to the same loss. What do the spikes do?",
         _SPIKES,
         Wider(),
         _spikes,
