@@ -69,6 +69,14 @@ def train_middle(
 
     From the middle of the segment, on the mean loss over `points` fixed places t.
     """
+    return middles(net, a, b, X, Y, np.array([steps]), step_size, points, watch)[-1]
+
+
+def middles(
+    net: Network, a: Tensor, b: Tensor, X: Tensor, Y: Tensor,
+    record: NDArray[np.int64], step_size: float = 0.03, points: int = 9, watch: Watch = unwatched,
+) -> Tensor:  # fmt: skip
+    """The middle point of `train_middle` at the steps of `record` (T,), (T, \\*batch, P)."""
     t = (torch.arange(points, dtype=a.dtype, device=a.device) + 0.5) / points
     lever = 2 * t * (1 - t) / points
 
@@ -76,10 +84,9 @@ def train_middle(
         slopes = net.gradient(bezier(a, middle, b, t), X, Y)
         return (_column(lever, a) * slopes).sum(0)
 
-    end = descend(
-        adam(gradient, step_size), (a + b) / 2, np.array([steps]), lambda w: {}, watch
-    ).final
-    return torch.from_numpy(end).to(a)
+    update, probe = adam(gradient, step_size), lambda w: {"middle": w}
+    found = descend(update, (a + b) / 2, record, probe, watch).readings
+    return torch.from_numpy(found["middle"]).to(a)
 
 
 def adam(
