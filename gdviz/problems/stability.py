@@ -141,6 +141,7 @@ def sgd_loss(
     `spectrum` λ and `noise` σ (d,). With q = (1 - ηλ)², E θ² = q^T + (1 - q^T) η²σ²/(B(1 - q)).
     """
     eta, B = np.asarray(step_size, float)[..., None], np.asarray(batch, float)[..., None]
+    _check_budget(batch, budget)
     lam, sigma = np.asarray(spectrum, float), np.asarray(noise, float)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         q = (1 - eta * lam) ** 2
@@ -158,6 +159,7 @@ def adam_loss(
     All step sizes see the same noise.
     """
     eta = np.asarray(step_size, float)[..., None, None]
+    _check_budget(batch, budget)
     lam, rng = np.asarray(spectrum, float), np.random.default_rng((seed, 19))
     sigma = np.asarray(noise, float) / np.sqrt(batch)
     theta = np.ones((*eta.shape[:-2], runs, len(lam)))
@@ -186,3 +188,9 @@ def best_step_size(step_sizes: ArrayLike, losses: ArrayLike) -> Array:
         shift = np.where(bend > 0, (left - right) / (2 * bend), 0)
     best = np.exp(grid[inner] + shift * (grid[1] - grid[0]))
     return np.where(low == inner, best, np.nan)
+
+
+def _check_budget(batch: ArrayLike, budget: int) -> None:
+    B = np.asarray(batch)
+    if not (np.minimum(B, budget) == np.maximum(B, 1)).all():
+        raise ValueError(f"batch must be from 1 to the budget of {budget} samples; got {batch}")
