@@ -191,6 +191,6 @@ def best_step_size(step_sizes: ArrayLike, losses: ArrayLike) -> Array:
 
 
 def _check_budget(batch: ArrayLike, budget: int) -> None:
-    B = np.asarray(batch)
-    if not (np.minimum(B, budget) == np.maximum(B, 1)).all():
-        raise ValueError(f"batch must be from 1 to the budget of {budget} samples; got {batch}")
+    sizes = np.asarray(batch)
+    if sizes.min() < 1 or sizes.max() > budget:
+        raise ValueError(f"batch must be from 1 to the budget of {budget} samples; got {sizes}")
