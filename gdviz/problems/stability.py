@@ -55,13 +55,8 @@ def growth(rows: ArrayLike, step_size: ArrayLike, batch: int) -> Array:
 
 
 def critical_step_size(rows: ArrayLike, batch: int) -> float:
-    """η_c, up to which E||θ||² stays bounded; exact. Directions that no row has play no part.
-
-    Infinite if all rows are 0.
-    """
+    """η_c, up to which E||θ||² stays bounded; exact. Directions that no row has play no part."""
     lam, mu, fourth = _pairs(_rows(rows, batch))
-    if not len(lam):
-        return np.inf
     half = np.sqrt((lam + mu) / 2)
     K = fourth / (half[:, None] * half) / batch
     K.flat[:: len(K) + 1] += (1 - 1 / batch) * lam * mu / half**2
@@ -109,8 +104,8 @@ def jitter_toy(step_size: float, u: float, jitter: float, steps: int) -> tuple[A
 
 def _rows(rows: ArrayLike, batch: int) -> Array:
     a = np.asarray(rows, float)
-    if a.ndim != 2 or 0 in a.shape or not np.isfinite(a).all():
-        raise ValueError(f"rows must be a non-empty, finite (n, d) array; got shape {a.shape}")
+    if a.ndim != 2 or not a.any() or not np.isfinite(a).all():
+        raise ValueError(f"rows must be a finite (n, d) array, not all 0; got shape {a.shape}")
     if batch != int(batch) or batch < 1:
         raise ValueError(f"batch must be a whole number from 1 on; got {batch}")
     return a
