@@ -111,7 +111,9 @@ def test_the_point_stays_and_later_changes_of_it_do_not_count():
 
 def test_a_linear_loss_has_a_hessian_of_zeros():
     c = drawn(6)
+    flat = drawn(6, seed=4)
     for loss in (
+        lambda w: ((w - flat) ** 4).sum(),
         lambda w: w @ c,
         lambda w: w @ c.clone().requires_grad_(),
         lambda w: w.abs().sum(),
@@ -295,17 +297,18 @@ CALLS = []
     [
         (lambda w: w.mul_(2).sum(), "in-place"),
         (shift_data, "changes it in place"),
-        (lambda w: w.square(), r"scalar of torch.float64; got shape \(6,\)"),
+        (lambda w: w.square(), r"scalar; got shape \(6,\)"),
         (lambda w: w.square().sum(0, keepdim=True), r"got shape \(1,\)"),
-        (lambda w: w.square().sum().float(), "got shape .* torch.float32"),
+        (lambda w: w.square().sum().float(), "of torch.float64 .* got torch.float32"),
         (lambda w: w.argmax(), "got torch.int64"),
         (lambda w: w.detach().square().sum(), "detached value"),
         (lambda w: float(w.detach().sum()), "got float"),
-        (lambda w: (w / 0).sum(), "finite"),
-        (lambda w: nn.functional.dropout(w).square().sum(), "two evaluations"),
-        (lambda w: (w * (CALLS.append(0) or len(CALLS))).sum(), "two evaluations"),
+        (lambda w: (w / 0).sum(), "finite at w"),
+        (lambda w: nn.functional.dropout(w).square().sum(), "two evaluations at w differ"),
+        (lambda w: (w * (CALLS.append(0) or len(CALLS))).sum(), "two evaluations at w differ"),
         (lambda w: (w * w.detach().roll(1)).sum(), "not symmetric or not there"),
         (lambda w: Crooked.apply(w).sum(), "not symmetric or not there"),
+        (lambda w: (w - drawn(6, seed=6)).abs().sum(), "at a kink"),
         (fused_attention, "differentiable twice"),
     ],
 )  # fmt: skip
@@ -409,6 +412,8 @@ def test_labels_and_outputs_that_do_not_fit_are_refused():
         (lambda v: outputs(v)[0], "matrix"),
         (lambda v: outputs(v).argmax(-1), "int64"),
         (lambda v: outputs(v.detach()), "depends on w"),
+        (lambda v: nn.functional.dropout(outputs(v)), "two evaluations at w differ"),
+        (lambda v: outputs(v) / 0, "finite at w"),
     ):
         with pytest.raises(ValueError, match=why):
             spectra.gauss_newton(bad, w, "mse")
@@ -667,7 +672,7 @@ def test_the_same_seed_gives_the_same_numbers():
         (lambda A: A(torch.ones(4)), "float64 on cpu, as w is; got torch.float32"),
         (lambda A: spectra.lanczos(A, 0, seed=0), "steps must be at least 1; got 0"),
         (lambda A: spectra.lanczos(A, 2, 0, 0 * A.like), "start must not be zero"),
-        (lambda A: spectra.lanczos(A, 2, 0, torch.ones(3, dtype=F64)), "v must be"),
+        (lambda A: spectra.lanczos(A, 2, 0, torch.ones(3, dtype=F64)), r"start must be \(4,\); got \(3,\)"),
         (lambda A: spectra.top(A, 0, seed=0), "k must be between 1 and 4; got 0"),
         (lambda A: spectra.top(A, 5, seed=0), "k must be between 1 and 4; got 5"),
         (lambda A: spectra.top(A, 2, seed=0, end="upper"), "end must be one of largest"),
