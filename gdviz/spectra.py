@@ -2,7 +2,7 @@ r"""Spectra of Hessians: products, exact matrices, Lanczos, densities, traces an
 
 A loss is any function of one flat vector w (P,) that returns a scalar; `functional` turns a module
 into a function of its flat parameters. Everything else works on an `Operator`, a symmetric matrix A
-of which only products are known, such as the Hessian H = ∇²L(w) that `hvp` gives:
+of which only products are known, such as the Hessian H = ∇²L(w) that `hvp` gives::
 
     w, model = functional(module)
     H = hvp(lambda w: cross_entropy(model(w, X), y), w)
@@ -117,38 +117,19 @@ def hvp(loss: Loss, w: Tensor) -> Operator:
         If w is no finite float32 or float64 vector; if the loss is no finite scalar of that dtype,
         does not depend on w, changes w, is not the same at a second evaluation, cannot be
         differentiated twice, or if its second derivative is not symmetric, or all zero beside a
-        gradient that changes: what detached parts and gradients written by hand lead to.
+        gradient that changes: what detached parts and gradients written by hand mostly lead to.
     """
     point = _point(w)
     with torch.enable_grad():
         value = _evaluate(loss, point, w)
-        if value.ndim or value.dtype != w.dtype:
-            raise ValueError(f"loss must return a scalar of {w.dtype}; "
-                             f"got shape {tuple(value.shape)} of {value.dtype}")  # fmt: skip
-        with torch.no_grad():
-            again = loss(point)
-        if not value.isfinite() or not torch.isclose(value, again, rtol=1e-5, atol=0):
-            raise ValueError("loss must be finite and a function of w alone; two evaluations gave "
-                             f"{value.item():g} and {again.item():g}")  # fmt: skip
+        if value.ndim:
+            raise ValueError(f"loss must return a scalar; got shape {tuple(value.shape)}")
         try:
             (g,) = torch.autograd.grad(value, point, create_graph=True)
             A = Operator(lambda V: _pull(g, point, V) if g.requires_grad else 0 * V, point.detach())
-            u, v = torch.from_numpy(np.random.default_rng(0).standard_normal((2, len(w)))).to(w)
-            Hu, Hv = A.rows(torch.stack([u, v]))
+            _check_symmetry(A, loss, g)
         except RuntimeError as error:
             raise ValueError(f"loss must be differentiable twice: {error}") from error
-        roundoff = torch.finfo(w.dtype).eps ** 0.5
-        symmetric = (u @ Hv - v @ Hu).abs() <= roundoff * (
-            u.norm() * Hv.norm() + v.norm() * Hu.norm()
-        )
-        if not (Hu.any() or Hv.any()):
-            beside = (point.detach() + roundoff * u).requires_grad_()
-            (g_beside,) = torch.autograd.grad(loss(beside), beside)
-            symmetric = (g_beside - g).abs().max() <= roundoff**1.5 * g.abs().max()
-        if not (symmetric or Hu.isnan().any() or Hv.isnan().any()):
-            raise ValueError("loss must have the second derivative that torch computes; it is not "
-                             "symmetric or not there: a part is detached, or has a gradient of its "
-                             "own")  # fmt: skip
     return A
 
 
@@ -158,7 +139,7 @@ def hessian(loss: Loss, w: Tensor, watch: Watch = unwatched) -> Tensor:
 
 
 def functional(module: torch.nn.Module) -> tuple[Tensor, Callable[..., Any]]:
-    """Trainable parameters of a module as one vector w (P,), and its output as model(w, *inputs).
+    """Trainable parameters of a module as one vector w (P,), and its output ``model(w, *inputs)``.
 
     The module is copied and put into evaluation mode, where dropout is off and batch normalisation
     uses its running statistics. Frozen parameters stay as they are; shared ones count once; buffers
@@ -354,7 +335,11 @@ def lanczos(
     ValueError
         For steps below 1, a start that is zero or does not fit, or products that are not finite.
     """
-    return _krylov(A, signs(A, 1, seed) if start is None else start[None], steps, watch)[0]
+    if start is None:
+        (start,) = signs(A, 1, seed)
+    if start.shape != A.like.shape:
+        raise ValueError(f"start must be ({len(A)},); got {tuple(start.shape)}")
+    return _krylov(A, start[None], steps, watch)[0]
 
 
 def _krylov(A: Operator, starts: Tensor, steps: int, watch: Watch) -> list[Lanczos]:
@@ -426,7 +411,8 @@ def top(
     room = min(P, max(6 * k, min(ROOM, MOST_ELEMENTS // P)))
     Q, T = A.like.new_empty((room, P)), A.like.new_zeros((room, room))
     roundoff = 64 * torch.finfo(T.dtype).eps
-    block = torch.linalg.qr(_normal(A, k, seed, 2).T).Q.T
+    block = torch.from_numpy(np.random.default_rng((seed, 2)).standard_normal((P, k))).to(A.like)
+    block = torch.linalg.qr(block).Q.T
     r = products = 0
     while True:
         watch(min(products / most, 1))
@@ -577,11 +563,11 @@ def outliers(eigenvalues: Tensor, floor: float = 0.02, most: int = 40) -> Outlie
         raise ValueError(f"floor must be between 0 and 1; got {floor}")
     if eigenvalues.ndim != 1 or not len(eigenvalues) or not eigenvalues.isfinite().all():
         raise ValueError("eigenvalues must be a non-empty vector of finite numbers")
-    top = eigenvalues.sort(descending=True).values[: most + 1]
-    if top[0] <= 0 or len(top) == 1:
+    values = eigenvalues.sort(descending=True).values[: most + 1]
+    if values[0] <= 0 or len(values) == 1:
         return Outliers(0, 1.0)
-    top = top.clamp_min(floor * top[0])
-    ratio, i = (top[:-1] / top[1:]).max(0)
+    values = values.clamp_min(floor * values[0])
+    ratio, i = (values[:-1] / values[1:]).max(0)
     return Outliers(int(i) + 1 if ratio > 1 else 0, ratio.item())
 
 
@@ -623,20 +609,43 @@ def _point(w: Tensor) -> Tensor:
 
 
 def _evaluate(f: Loss, point: Tensor, w: Tensor) -> Tensor:
-    """Take f at the point, with its graph."""
+    """Take f at the point, with its graph; a second time, to see that nothing else plays a part."""
     try:
         y = f(point)
+        with torch.no_grad():
+            again = f(point)
     except RuntimeError as error:
-        raise ValueError(
-            f"the function of w must be one that torch differentiates: {error}"
-        ) from error
+        raise ValueError(f"torch must be able to differentiate the function: {error}") from error
     if not torch.equal(point, w):
         raise ValueError("the function must leave w as it is; it changes it in place")
-    if not isinstance(y, Tensor) or not y.requires_grad:
+    if not isinstance(y, Tensor) or y.dtype != w.dtype or not y.requires_grad:
         got = y.dtype if isinstance(y, Tensor) else type(y).__name__
-        raise ValueError("the function must give a floating-point tensor that depends on w, "
+        raise ValueError(f"the function must give a tensor of {w.dtype} that depends on w, "
                          f"and not by a detached value; got {got}")  # fmt: skip
+    if not y.isfinite().all():
+        raise ValueError("the function must be finite at w; got NaN or infinity")
+    if y.shape != again.shape or (y - again).abs().max() > 1e-5 * y.abs().max():
+        raise ValueError("the function must depend on w alone; two evaluations at w differ")
     return y
+
+
+def _check_symmetry(A: Operator, loss: Loss, g: Tensor) -> None:
+    """Refuse a Hessian that is not symmetric, or none although the gradient g changes."""
+    w, step = A.like, torch.finfo(A.like.dtype).eps ** 0.5
+    u, v = torch.from_numpy(np.random.default_rng(0).standard_normal((2, len(w)))).to(w)
+    Hu, Hv = A.rows(torch.stack([u, v]))
+    if not (Hu.isfinite().all() and Hv.isfinite().all()):
+        return  # the first product that is wanted says so
+    size = u.norm() * Hv.norm() + v.norm() * Hu.norm()
+    fine = (u @ Hv - v @ Hu).abs() <= step * size
+    if not size:  # twice as far away a term of second order is twice as large, others four times
+        points = [(w + t * step * u).requires_grad_() for t in (1, 2)]
+        near, far = ((torch.autograd.grad(loss(x), x)[0] - g).abs().max() for x in points)
+        fine = (near <= step**1.5 * g.abs().max()) | (far > 3 * near)
+    if not fine:
+        raise ValueError("loss must have the second derivative that torch computes, which is not "
+                         "symmetric or not there: a part of it is detached, or has a gradient "
+                         "written by hand, or w is at a kink")  # fmt: skip
 
 
 def _matrix_of(f: Tensor) -> Tensor:
@@ -669,7 +678,11 @@ def _errors(theta: Tensor, residual: Tensor, k: int) -> Tensor:
     wanted = residual[:k]
     if len(theta) == k:
         return wanted
-    gap = ((theta[:k, None] - theta[k:]).abs() - residual[k:]).min().clamp_min(0)
+    gap = (
+        ((theta[:k, None] - theta[k:]).abs() - residual[k:])
+        .min()
+        .clamp_min(torch.finfo(theta.dtype).tiny)
+    )
     return torch.minimum(wanted, wanted.square().sum() / gap)
 
 
@@ -677,11 +690,6 @@ def _decompose(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors (as columns) of a tridiagonal matrix."""
     theta, s = torch.linalg.eigh(alpha.diag() + beta[:-1].diag(-1))  # reads the lower triangle
     return theta, s
-
-
-def _normal(A: Operator, count: int, seed: int, stream: int) -> Tensor:
-    drawn = np.random.default_rng((seed, stream)).standard_normal((count, len(A)))
-    return torch.from_numpy(drawn).to(A.like)
 
 
 def _batched(A: Operator, V: Tensor, watch: Watch) -> Tensor:

@@ -111,7 +111,9 @@ def test_the_point_stays_and_later_changes_of_it_do_not_count():
 
 def test_a_linear_loss_has_a_hessian_of_zeros():
     c = drawn(6)
+    flat = drawn(6, seed=4)
     for loss in (
+        lambda w: ((w - flat) ** 4).sum(),
         lambda w: w @ c,
         lambda w: w @ c.clone().requires_grad_(),
         lambda w: w.abs().sum(),
@@ -295,17 +297,18 @@ CALLS = []
     [
         (lambda w: w.mul_(2).sum(), "in-place"),
         (shift_data, "changes it in place"),
-        (lambda w: w.square(), r"scalar of torch.float64; got shape \(6,\)"),
+        (lambda w: w.square(), r"scalar; got shape \(6,\)"),
         (lambda w: w.square().sum(0, keepdim=True), r"got shape \(1,\)"),
-        (lambda w: w.square().sum().float(), "got shape .* torch.float32"),
+        (lambda w: w.square().sum().float(), "of torch.float64 .* got torch.float32"),
         (lambda w: w.argmax(), "got torch.int64"),
         (lambda w: w.detach().square().sum(), "detached value"),
         (lambda w: float(w.detach().sum()), "got float"),
-        (lambda w: (w / 0).sum(), "finite"),
-        (lambda w: nn.functional.dropout(w).square().sum(), "two evaluations"),
-        (lambda w: (w * (CALLS.append(0) or len(CALLS))).sum(), "two evaluations"),
+        (lambda w: (w / 0).sum(), "finite at w"),
+        (lambda w: nn.functional.dropout(w).square().sum(), "two evaluations at w differ"),
+        (lambda w: (w * (CALLS.append(0) or len(CALLS))).sum(), "two evaluations at w differ"),
         (lambda w: (w * w.detach().roll(1)).sum(), "not symmetric or not there"),
         (lambda w: Crooked.apply(w).sum(), "not symmetric or not there"),
+        (lambda w: (w - drawn(6, seed=6)).abs().sum(), "at a kink"),
         (fused_attention, "differentiable twice"),
     ],
 )  # fmt: skip
@@ -409,6 +412,8 @@ def test_labels_and_outputs_that_do_not_fit_are_refused():
         (lambda v: outputs(v)[0], "matrix"),
         (lambda v: outputs(v).argmax(-1), "int64"),
         (lambda v: outputs(v.detach()), "depends on w"),
+        (lambda v: nn.functional.dropout(outputs(v)), "two evaluations at w differ"),
+        (lambda v: outputs(v) / 0, "finite at w"),
     ):
         with pytest.raises(ValueError, match=why):
             spectra.gauss_newton(bad, w, "mse")
@@ -443,10 +448,15 @@ def test_lanczos_ends_where_its_space_does():
     torch.testing.assert_close(run.ritz()[0], torch.tensor([-2.0, 1, 3], dtype=F64))
 
 
-def test_lanczos_steps_across_a_diagonal_of_zeros():
-    A = spectra.Operator(lambda V: V.flip(-1), torch.ones(2, dtype=F64))
-    run = spectra.lanczos(A, 5, seed=0, start=torch.tensor([2.0, 0.0], dtype=F64))
-    torch.testing.assert_close(run.ritz()[0], torch.tensor([-1.0, 1.0], dtype=F64))
+def test_a_diagonal_of_zeros_neither_ends_a_run_nor_keeps_it_going():
+    """[[0, B], [Bᵀ, 0]] has the spectrum ±σ(B), and α = 0 from a start in the first half."""
+    B = drawn(6, 4) @ drawn(4, 6, seed=1)
+    M = torch.cat([torch.cat([0 * B, B], 1), torch.cat([B.T, 0 * B], 1)])
+    start = torch.cat([B @ drawn(6, seed=2), torch.zeros(6, dtype=F64)])
+    run = spectra.lanczos(spectra.Operator(lambda V: V @ M, start), 12, seed=0, start=start)
+    assert not run.alpha.any()
+    sigma = torch.linalg.svdvals(B)[:4]
+    torch.testing.assert_close(run.ritz()[0], torch.cat([-sigma, sigma.flip(0)]))
 
 
 def test_more_steps_than_dimensions_give_the_whole_spectrum():
@@ -512,6 +522,14 @@ def test_top_converges_through_restarts(seed, monkeypatch):
         exact = torch.as_tensor(spectrum)[spectra.ENDS[end](torch.as_tensor(spectrum)).argsort()]
         torch.testing.assert_close(got.values, exact[:3], rtol=1e-10, atol=0)
         assert (got.vectors @ M - got.values[:, None] * got.vectors).norm(dim=-1).max() < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_top_keeps_its_basis_orthonormal_while_blocks_lose_rank(seed):
+    A, _ = operator([10.0**-j for j in range(40)], seed)
+    values, x = spectra.top(A, 8, seed)
+    torch.testing.assert_close(values, 10.0 ** -torch.arange(8.0, dtype=F64), rtol=1e-8, atol=1e-15)
+    torch.testing.assert_close(x @ x.T, torch.eye(8, dtype=F64), rtol=0, atol=1e-14)
 
 
 def test_top_says_when_it_did_not_get_there():
@@ -667,7 +685,7 @@ def test_the_same_seed_gives_the_same_numbers():
         (lambda A: A(torch.ones(4)), "float64 on cpu, as w is; got torch.float32"),
         (lambda A: spectra.lanczos(A, 0, seed=0), "steps must be at least 1; got 0"),
         (lambda A: spectra.lanczos(A, 2, 0, 0 * A.like), "start must not be zero"),
-        (lambda A: spectra.lanczos(A, 2, 0, torch.ones(3, dtype=F64)), "v must be"),
+        (lambda A: spectra.lanczos(A, 2, 0, torch.ones(3, dtype=F64)), "start must be"),
         (lambda A: spectra.top(A, 0, seed=0), "k must be between 1 and 4; got 0"),
         (lambda A: spectra.top(A, 5, seed=0), "k must be between 1 and 4; got 5"),
         (lambda A: spectra.top(A, 2, seed=0, end="upper"), "end must be one of largest"),

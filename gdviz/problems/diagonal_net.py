@@ -57,18 +57,23 @@ def visits(n: int, steps: int, seeds: Sequence[int]) -> NDArray[np.int64]:
 
 
 def descent(
-    X: Tensor, y: Tensor, step_sizes: Tensor, warm_up: int, turns: NDArray[np.int64] | None = None
-) -> Update:
+    X: Tensor, y: Tensor, step_sizes: Tensor, warm_up: int,
+    turns: NDArray[np.int64] | None = None, jitter: float = 1e-12,
+) -> Update:  # fmt: skip
     """SGD on the samples ``turns[t]`` (S,), gradient descent if not given; `step_sizes` are (E,).
 
-    The step size grows linearly over the first `warm_up` steps.
+    The step size grows linearly over the first `warm_up` steps. Then all weights are shaken once
+    by the share `jitter`: a run that has converged to the last digit would stay where no other can.
     """
     # u and v change by -+ 2η (slope in β) u: one product with both
     rate = 2 * step_sizes[:, None] * X.new_tensor([-1.0, 1.0]).repeat_interleave(X.shape[-1])
     seen = None if turns is None else torch.from_numpy(turns).to(X.device)
     which = torch.arange(len(X), device=X.device)
+    shake = torch.from_numpy(np.random.default_rng(22).standard_normal(2 * X.shape[-1])).to(X)
 
     def update(w: Tensor, t: int) -> None:
+        if t == warm_up:
+            w.mul_(1 + jitter * shake)
         if seen is None:
             x, target = X, y
         else:

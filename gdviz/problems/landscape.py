@@ -27,6 +27,8 @@ from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
 
+CACHED = 200_000
+"""Hidden values (networks, h, n) of one product: fewer are all overhead, more leave the cache."""
 DENSE = 400
 """Most parameters P for dense Hessians of hundreds of batches."""
 
@@ -149,7 +151,9 @@ def sharpness_reading(net: Network, X: Tensor, Y: Tensor, steps: int = 25) -> Pr
     """Return the probe of a run that reads ``loss`` and ``sharpness``, (T, …) each."""
 
     def probe(w: Tensor) -> dict[str, Tensor]:
-        return {"loss": losses(net, w, X, Y), "sharpness": sharpness(net, w, X, Y, steps)}
+        at_once = max(1, CACHED * net.size // (w[0].numel() * net.h * X.shape[-2]))
+        sharp = torch.cat([sharpness(net, part, X, Y, steps) for part in torch.split(w, at_once)])
+        return {"loss": losses(net, w, X, Y), "sharpness": sharp}
 
     return probe
 
@@ -192,7 +196,8 @@ def batch_hessians(
     """Draw `draws` batches of every size, with replacement, and diagonalise their Hessians.
 
     One network w (P,); P at most `DENSE`. As H_B is a weighted mean of per-sample Hessians, some
-    rows at a time of all of these give the same rows of every H_B in one product.
+    rows at a time of all of these give the same rows of every H_B in one product: seconds for
+    P = 150, n = 1000 and 600 draws, six times that for twice the parameters.
 
     Raises
     ------

@@ -190,7 +190,9 @@ class Network:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {choice!r}")
         if self.criterion == "CE" and self.k == 1:
             raise ValueError("k must be at least 2 outputs for CE, whose loss is 0 for one; got 1")
-        if self.widths is not None and not all(1 <= m <= self.h for m in self.widths):
+        if self.widths is not None and not (
+            self.widths and all(1 <= m <= self.h for m in self.widths)
+        ):
             raise ValueError(f"widths must be from 1 to h = {self.h}; got {list(self.widths)}")
         if self.size > LARGEST:
             raise ValueError(f"P = h(d + 1) + k(h + 1) must be at most {LARGEST}; got {self.size}")
@@ -230,7 +232,8 @@ class Network:
         )
         w = torch.from_numpy(drawn)
         _, b1, _, b2 = self.layers(w)
-        b1.zero_(), b2.zero_()
+        b1.zero_()
+        b2.zero_()
         if self.widths is not None:
             w = w[:, None]
         return w * (self.present() if self.ntk else _fan_in(self))

@@ -55,13 +55,8 @@ def growth(rows: ArrayLike, step_size: ArrayLike, batch: int) -> Array:
 
 
 def critical_step_size(rows: ArrayLike, batch: int) -> float:
-    """η_c, up to which E||θ||² stays bounded; exact. Directions that no row has play no part.
-
-    Infinite if all rows are 0.
-    """
+    """η_c, up to which E||θ||² stays bounded; exact. Directions that no row has play no part."""
     lam, mu, fourth = _pairs(_rows(rows, batch))
-    if not len(lam):
-        return np.inf
     half = np.sqrt((lam + mu) / 2)
     K = fourth / (half[:, None] * half) / batch
     K.flat[:: len(K) + 1] += (1 - 1 / batch) * lam * mu / half**2
@@ -109,8 +104,8 @@ def jitter_toy(step_size: float, u: float, jitter: float, steps: int) -> tuple[A
 
 def _rows(rows: ArrayLike, batch: int) -> Array:
     a = np.asarray(rows, float)
-    if a.ndim != 2 or 0 in a.shape or not np.isfinite(a).all():
-        raise ValueError(f"rows must be a non-empty, finite (n, d) array; got shape {a.shape}")
+    if a.ndim != 2 or not a.any() or not np.isfinite(a).all():
+        raise ValueError(f"rows must be a finite (n, d) array, not all 0; got shape {a.shape}")
     if batch != int(batch) or batch < 1:
         raise ValueError(f"batch must be a whole number from 1 on; got {batch}")
     return a
@@ -141,6 +136,7 @@ def sgd_loss(
     `spectrum` λ and `noise` σ (d,). With q = (1 - ηλ)², E θ² = q^T + (1 - q^T) η²σ²/(B(1 - q)).
     """
     eta, B = np.asarray(step_size, float)[..., None], np.asarray(batch, float)[..., None]
+    _check_budget(batch, budget)
     lam, sigma = np.asarray(spectrum, float), np.asarray(noise, float)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         q = (1 - eta * lam) ** 2
@@ -158,6 +154,7 @@ def adam_loss(
     All step sizes see the same noise.
     """
     eta = np.asarray(step_size, float)[..., None, None]
+    _check_budget(batch, budget)
     lam, rng = np.asarray(spectrum, float), np.random.default_rng((seed, 19))
     sigma = np.asarray(noise, float) / np.sqrt(batch)
     theta = np.ones((*eta.shape[:-2], runs, len(lam)))
@@ -186,3 +183,9 @@ def best_step_size(step_sizes: ArrayLike, losses: ArrayLike) -> Array:
         shift = np.where(bend > 0, (left - right) / (2 * bend), 0)
     best = np.exp(grid[inner] + shift * (grid[1] - grid[0]))
     return np.where(low == inner, best, np.nan)
+
+
+def _check_budget(batch: ArrayLike, budget: int) -> None:
+    sizes = np.asarray(batch)
+    if sizes.min() < 1 or sizes.max() > budget:
+        raise ValueError(f"batch must be from 1 to the budget of {budget} samples; got {sizes}")

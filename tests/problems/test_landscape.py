@@ -122,7 +122,7 @@ def test_which_solutions_a_segment_joins(activation, seed):
     along = landscape.losses(net, landscape.bezier(a, middle, b, HERE), X, Y).amax(0)
     ends = torch.maximum(net.loss(a, X, Y), net.loss(b, X, Y))
     assert (along < 1.2 * ends).all()
-    assert (top[:2] > 1.8 * ends).all()
+    assert (top[:2] > 1.5 * ends).all()
 
 
 # --- sharpness --------------------------------------------------------------------------------
@@ -220,7 +220,8 @@ def test_small_batches_look_sharper_by_one_over_their_size(seed):
     slope = np.polyfit(np.log(got.sizes), np.log(got.gap), 1)[0]
     assert -1 < slope < -0.75
     spread = got.top.std(1, ddof=1) / np.sqrt(150)
-    assert (got.gap_error < spread / 1.3).all()  # what the control variate is for
+    assert (got.gap_error < spread).all()  # what the control variate is for, at large sizes most
+    assert got.gap_error[-1] < spread[-1] / 3
     assert (np.diff(got.bottom.mean(1)) > 0).all()  # the lower edge moves too
 
 
