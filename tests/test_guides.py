@@ -35,6 +35,7 @@ LINKS = [
 LESSON = [address for page, address in LINKS if page == "lecturers"]
 OSCILLATION = [address for page, address in LINKS if page == "benign_oscillation"]
 DESCENT = [address for page, address in LINKS if page == "double_descent"]
+HESSIAN = [address for page, address in LINKS if page == "hessian_spectra"]
 SENSING = [address for page, address in LINKS if page == "matrix_sensing"]
 
 
@@ -276,3 +277,26 @@ def test_the_fourth_lesson_tells_what_is_measured():
     )
     told(f"{with_eight[0]:.2f} instead of {with_four[0]:.2f} with 60", page="matrix_sensing")
     assert with_eight[1] < 0.05
+
+
+def test_the_fifth_lesson_tells_what_is_measured():
+    spikes, counting, valley, edge, homework = (link.read(one)[0].experiment for one in HESSIAN)
+    five, longer = type(spikes).predictions
+    assert five.observed(five.settings.simulate()) == "4"
+    assert longer.observed(longer.settings.simulate()) == "It becomes 16"
+    told(f"A network of {spikes.simulate().spectra.H.shape[1]} parameters", page="hessian_spectra")
+    lines, square = type(counting).predictions
+    assert lines.observed(counting.simulate()) == "k − 1"
+    assert square.observed(square.settings.simulate()) == "k²"
+    hill, bend = type(valley).predictions
+    result = valley.simulate()
+    assert hill.observed(result) == "On the third alone"
+    assert bend.observed(result) == "It has no hill"
+    assert "0.14 for another start" in valley.describe(result)
+    told("0.14 of the loss before training", page="hessian_spectra")
+    steps = edge.simulate()
+    assert type(edge).predictions[0].observed(steps) == "Lower"
+    assert "η = 0.4: 5 (2/η = 5); η = 0.6: 3.39 (2/η = 3.33)" in edge.describe(steps)
+    trace = homework.describe(homework.simulate())
+    assert "η = 0.02: 71, and 72 of gradient descent; η = 0.03: 41" in trace
+    assert "λ_max = 11.3; SGD can stay there up to η_c = 0.0203 with B = 1" in trace
