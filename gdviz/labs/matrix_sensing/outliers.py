@@ -114,7 +114,7 @@ class Outliers(OnMatrices[OutliersResult]):
         ("One must know the rank.", "With 16 columns instead of 2 the error is larger, but still "
          "far below what squared errors leave."),
         ("Exactly r columns are the safest choice.", "With 40 % of the measurements wrong, two of "
-         "160 runs with k = 2 missed one direction of M for good. Those with k = 3 and 4 never did."),
+         "160 runs with k = 2 missed a direction of M for good, and none with k = 3 or 4."),
         ("Robust is better.", "Without outliers and with k = r squared errors come to 10⁻¹⁵, and "
          "absolute errors stop where their steps do."),
     )  # fmt: skip
