@@ -113,6 +113,8 @@ class Outliers(OnMatrices[OutliersResult]):
          "which they are, and needs not."),
         ("One must know the rank.", "With 16 columns instead of 2 the error is larger, but still "
          "far below what squared errors leave."),
+        ("Exactly r columns are the safest choice.", "With 40 % of the measurements wrong, two of "
+         "160 runs with k = 2 missed a direction of M for good, and none with k = 3 or 4."),
         ("Robust is better.", "Without outliers and with k = r squared errors come to 10⁻¹⁵, and "
          "absolute errors stop where their steps do."),
     )  # fmt: skip
