@@ -314,7 +314,7 @@ Edge.presets = {
         Edge(activation="softplus", step_sizes=(0.05, 0.2, 0.4, 0.6)),
         "Softplus units are never off, and the start is sharp: λ_max = 12. η = 0.4 jumps from "
         "twice its edge and lands; 0.6 diverges.",
-        holds("C7 C7′ C7″"),
+        holds("C7 C7′ C7″ C7‴"),
     ),
 }
 Edge.predictions = (
