@@ -9,9 +9,13 @@ setting and threshold is ours. Tags in the claims: [S] read in an abstract, [I] 
 """
 
 from gdviz.lab import Lab
+from gdviz.labs.hessian_spectra.batch import Batch
 from gdviz.labs.hessian_spectra.counting import Counting
+from gdviz.labs.hessian_spectra.edge import Edge
 from gdviz.labs.hessian_spectra.slices import Slices
 from gdviz.labs.hessian_spectra.spikes import Spikes
+from gdviz.labs.hessian_spectra.trace import Trace
+from gdviz.labs.hessian_spectra.valley import Valley
 from gdviz.labs.hessian_spectra.wider import Wider
 
 lab = Lab(
@@ -25,6 +29,10 @@ lab = Lab(
         "counting": Counting,
         "wider": Wider,
         "slices": Slices,
+        "valley": Valley,
+        "edge": Edge,
+        "trace": Trace,
+        "batch": Batch,
     },
     minutes=45,
     audience="For a course on deep learning: gradients, eigenvalues, gradient descent",
