@@ -76,9 +76,9 @@ def train_middle(
 
 def middles(
     net: Network, a: Tensor, b: Tensor, X: Tensor, Y: Tensor,
-    record: NDArray[np.int64], step_size: float = 0.03, points: int = 9, watch: Watch = unwatched,
+    record: NDArray[np.int64], step_size: float = 0.03, points: int = 5, watch: Watch = unwatched,
 ) -> Tensor:  # fmt: skip
-    """The middle point of `train_middle` at the steps of `record` (T,), (T, \\*batch, P)."""
+    """The middle point of `train_middle` at the steps of `record` (T,), (T, …, P)."""
     t = (torch.arange(points, dtype=a.dtype, device=a.device) + 0.5) / points
     lever = 2 * t * (1 - t) / points
 

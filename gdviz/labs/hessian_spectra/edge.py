@@ -85,9 +85,9 @@ class Edge(OnNetworks[EdgeResult]):
     question = "Gradient descent with step size η is unstable where λ_max > 2/η. Does it go there?"
     notice = (
         "All runs begin at one point. Sharpness λ_max rises while the loss falls, and each run has "
-        "its own ceiling: the dotted line 2/η of its colour. From there on the sharpness hangs at "
-        "that line, and the loss gets rough and still falls. The smallest step never arrives. The "
-        "largest starts above its ceiling, jumps, and lands below."
+        "its own ceiling: the dotted line 2/η of its colour. η = 0.6 meets it at once, 0.4 after "
+        "some 400 steps; both overshoot, and then hang at the line, while the loss gets rough and "
+        "still falls. The smaller steps have not arrived yet, and their loss is smooth."
     )
     misconceptions = (
         ("Descent with η > 2/λ_max diverges.", "On a parabola it does. Here the overshoot carries "
@@ -289,8 +289,8 @@ def _jump(result: EdgeResult) -> str:
 Edge.presets = {
     "Edge of stability": Preset(
         Edge(),
-        "η = 0.4 and 0.6 end at sharpness 5 and 3.3, that is 2/η. η = 0.2 comes near 10, and 0.05 "
-        "has a long way to go.",
+        "η = 0.4 and 0.6 end at sharpness 5 and 3.4, close to 2/η. η = 0.2 is on its way to 10, and "
+        "0.05 has a long way to go.",
         holds("C7 C7′ C7″"),
     ),
     "Above the edge at once": Preset(
@@ -314,7 +314,7 @@ Edge.presets = {
         Edge(activation="softplus", step_sizes=(0.05, 0.2, 0.4, 0.6)),
         "Softplus units are never off, and the start is sharp: λ_max = 12. η = 0.4 jumps from "
         "twice its edge and lands; 0.6 diverges.",
-        holds("C7 C7′ C7″"),
+        holds("C7 C7′ C7″ C7‴"),
     ),
 }
 Edge.predictions = (

@@ -332,8 +332,8 @@ class Trace(Experiment[TraceResult]):
                 label=f"η = {eta:g}", **plots.line(i),
             )  # fmt: skip
         calm = result.gd_trace[:, 0, int(np.argmax(self.step_sizes))]
-        axes.plot(result.steps, np.nan_to_num(calm, nan=_top(every)),
-                  label=f"gradient descent, η = {max(self.step_sizes):g}", **panels.EXACT)  # fmt: skip
+        name = f"gradient descent, η = {max(self.step_sizes):g}"
+        axes.plot(result.steps, np.nan_to_num(calm, nan=_top(every)), label=name, **panels.EXACT)
         film.cursor(axes, result.steps, moves, color=plots.MUTED, lw=1.2)
         axes.legend(loc="lower left", ncols=2)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gdviz import plots, problems
 from gdviz.claims import Claim, Finding, Verdict, holds
@@ -29,6 +30,8 @@ from gdviz.watch import Watch, part, unwatched
 
 KINDS = ("trained on with small batches", "same start", "another start")
 """What the second solution of a pair is; the first is trained with all samples at a time."""
+WAYS = ("small batches\nafter large", "same start", "another start", "another start,\ncurve")
+"""What the heights are of: three segments and the curve."""
 PLACES = 41
 """Points of a path."""
 PLANE = (45, 55)
@@ -241,7 +244,7 @@ class Valley(OnNetworks[ValleyResult]):
         moves: panels.Moves = {}
         axes = figure.subplots(2, 2)
         self._draw_lines(axes[0, 0], result)
-        self._draw_plane(figure, axes[0, 1], result, moves)
+        self._draw_plane(axes[0, 1], result, moves)
         self._draw_curve(axes[1, 0], result, moves)
         self._draw_heights(axes[1, 1], result, moves)
         return Film(steps=result.steps.tolist(), moves=moves)
@@ -270,18 +273,14 @@ class Valley(OnNetworks[ValleyResult]):
         panels.tell(axes, words, moves, x=0.03, y=0.92)
         axes.legend(loc="upper right")
 
-    def _draw_plane(
-        self, figure: Figure, axes: Axes, result: ValleyResult, moves: panels.Moves
-    ) -> None:
-        """The loss on the plane of the first pair, with line and curve on it."""
+    def _draw_plane(self, axes: Axes, result: ValleyResult, moves: panels.Moves) -> None:
+        """The loss on the plane of the first pair and its last curve, over that of the ends."""
         ends = panels.shown(result.ends[:, 2, 0].max())
         ratio = np.log10(panels.shown(result.plane) / ends)
-        image = axes.imshow(
+        axes.imshow(
             np.clip(-ratio, -DEEP, DEEP), origin="lower", extent=(-0.25, 1.25, -0.5, 1.5),
             aspect="auto", vmin=-DEEP, vmax=DEEP, cmap=plots.DIVERGING,
         )  # fmt: skip
-        bar = figure.colorbar(image, ax=axes, label="loss over that of the ends", ticks=(-1, 0, 1))
-        bar.ax.set_yticklabels(["10", "1", "0.1"])
         axes.plot([0, 1], [0, 0], color=plots.INK, ls="--", lw=1.4)
         (path,) = axes.plot(*result.shadow[-1].T, color=plots.INK, lw=2)
         moves[path] = result.shadow
@@ -289,7 +288,7 @@ class Valley(OnNetworks[ValleyResult]):
         for x, name in ((0.0, "large batch"), (1.0, "another start")):
             axes.text(x, -0.2, name, color=plots.INK, ha="center", fontsize=9)
         axes.set(
-            title="The plane of that pair and its last curve", xlabel="along the line",
+            title="Its plane: blue is below the ends, orange above", xlabel="along the line",
             ylabel="along the bend",
         )  # fmt: skip
         axes.grid(False)
@@ -321,8 +320,8 @@ class Valley(OnNetworks[ValleyResult]):
             ylim=(-0.05 * top, 1.15 * top),
             xlabel="the other solution", ylabel="height over the loss before training",
         )  # fmt: skip
-        axes.set_xticks(range(4), ["small batches\nafter large", "same start", "another start",
-                                   "another start,\ncurve"])  # fmt: skip
+        axes.xaxis.set_major_locator(FixedLocator(range(4)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: WAYS[int(x)]))
 
     def describe(self, result: ValleyResult) -> str:
         """Say how high the hills are."""
