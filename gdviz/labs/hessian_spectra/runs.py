@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,9 @@ class OnNetworks(Experiment[R], Generic[R]):
     h: int = width()
     activation: str = activation()
     seed: int = first_seed()
+
+    repeats: ClassVar[float] = 0.05
+    """Training amplifies rounding, most of all at the edge of stability."""
 
     def check(self) -> None:
         """Few parameters, classes that fit into the space, and not too much time."""

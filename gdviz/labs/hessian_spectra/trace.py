@@ -131,6 +131,9 @@ class Trace(Experiment[TraceResult]):
     seeds: int = setting(2, symbol="S", meaning="data sets; the first is shown", low=1, high=3)
     seed: int = setting(0, symbol="seed", meaning="seed of the first of them", low=0, high=9999)
 
+    repeats: ClassVar[float] = 0.05
+    """Training amplifies rounding, most of all at the edge of stability."""
+
     title = "SGD sees the trace"
     question = "Two minima fit all the data. At which of them can SGD stay?"
     notice = (
