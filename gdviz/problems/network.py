@@ -124,12 +124,7 @@ def digits(n: int, d: int, k: int, seed: int, fresh: bool = False) -> tuple[Tens
     _check_classes(k, 10, n)
     if not 1 <= d <= 64:
         raise ValueError(f"d must be from 1 to 64 pixels; got {d}")
-    pixels, y = _pixels()
-    pixels, y = pixels[y < k], y[y < k]
-    left, size, right = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)
-    top = np.abs(right[:d]).argmax(1)  # an eigenvector has no sign of its own
-    X = left[:, :d] * size[:d] * np.sign(right[range(d), top])
-    X /= np.sqrt(np.square(X).mean())
+    X, y = _components(d, k)
     order = np.random.default_rng((seed, 13)).permutation(len(y))
     chosen = order[n : 2 * n] if fresh else order[:n]
     if len(chosen) < n:
@@ -138,12 +133,19 @@ def digits(n: int, d: int, k: int, seed: int, fresh: bool = False) -> tuple[Tens
 
 
 @cache
-def _pixels() -> tuple[Array, NDArray[np.int64]]:
-    """All pixels and labels, read once: the file takes a third of a second."""
+def _components(d: int, k: int) -> tuple[Array, NDArray[np.int64]]:
+    """The first k digits and their labels: reading them takes a third of a second."""
     from sklearn.datasets import load_digits
 
     pixels, y = load_digits(return_X_y=True)
-    return pixels, y
+    pixels, y = pixels[y < k], y[y < k]
+    pixels = pixels - pixels.mean(0)
+    _, vectors = np.linalg.eigh(pixels.T @ pixels)  # an SVD of all samples takes a second
+    right = vectors.T[::-1][:d]
+    top = np.abs(right).argmax(1)  # an eigenvector has no sign of its own
+    X = pixels @ right.T * np.sign(right[range(d), top])
+    X /= np.sqrt(np.square(X).mean())
+    return X, y
 
 
 def _check_classes(k: int, most: int, n: int) -> None:
