@@ -289,8 +289,8 @@ def _jump(result: EdgeResult) -> str:
 Edge.presets = {
     "Edge of stability": Preset(
         Edge(),
-        "η = 0.4 and 0.6 end at sharpness 5 and 3.4, close to 2/η. η = 0.2 is on its way to 10, and "
-        "0.05 has a long way to go.",
+        "η = 0.4 and 0.6 end at sharpness 5 and 3.4, close to 2/η. η = 0.2 is on its way to 10, "
+        "and 0.05 has a long way to go.",
         holds("C7 C7′ C7″"),
     ),
     "Above the edge at once": Preset(
