@@ -106,3 +106,8 @@ class Finding:
 def holds(names: str) -> dict[str, Verdict]:
     """The verdicts of a preset on which these claims hold, and the others are silent."""
     return dict.fromkeys(names.split(), Verdict.HOLDS)
+
+
+def unheard(silent: int) -> str:
+    """How many claims a run is outside the assumptions of, in words."""
+    return ("1 claim says" if silent == 1 else f"{silent} claims say") + " nothing about this run"

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from gdviz.claims import Finding
+from gdviz.claims import Finding, unheard
 from gdviz.handin import Graded
 from gdviz.lab import Lab
 from gdviz.settings import declared
@@ -131,7 +131,7 @@ def print_findings(title: str, rows: list[dict[str, Any]]) -> None:
         measured = "" if row["measured"] is None else f"{row['measured']:.4g}"
         spoken.append((row["claim"], theory, measured, low_high, verdict, row["source"]))
     print_table(title, ("claim", "theory", "measured", "range", "verdict", "source"), spoken)
-    click.echo(f"{silent} claims say nothing about this run\n")
+    click.echo(f"{unheard(silent)}\n")
 
 
 def print_graded(files: list[dict[str, Any]]) -> None:

@@ -193,7 +193,9 @@ class _Reader:
             )
         ]
         places = {code: name for name, code in Legend.codes.items()}
-        place = places.get(legend._loc, "best") if isinstance(legend._loc, int) else "best"
+        # one of several columns is wide and flat: "best" on the stage is above the axes
+        inside = isinstance(legend._loc, int) and legend._ncols == 1
+        place = places.get(legend._loc, "best") if inside else "best"
         title = unicode_text(legend.get_title().get_text())
         return {"title": "" if title == "None" else title, "entries": entries, "place": place}
 

@@ -286,6 +286,13 @@ def test_legend_entries_carry_the_look(axes):
     assert found["legend"]["place"] == "lower left"
 
 
+def test_a_legend_of_several_columns_stands_above(axes):
+    for name in ("one", "two"):
+        axes.plot([0, 1], [0, 1], label=name)
+    axes.legend(loc="lower left", ncols=2)
+    assert only(axes)[0]["legend"]["place"] == "best"
+
+
 def test_legend_of_error_bars_shows_their_marker(axes):
     axes.errorbar([0, 1], [0, 1], yerr=0.1, fmt="o", color=plots.PALETTE[3], label="measured")
     axes.legend()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdviz import export
-from gdviz.claims import Finding, Verdict
+from gdviz.claims import Finding, Verdict, unheard
 from gdviz.lab import Experiment, Lab, Prediction
 from gdviz.scene import unicode_text
 
@@ -56,7 +56,7 @@ def claims(findings: Iterable[Finding]) -> str:
         '<section class="gd-claims"><h2>Claims, theory beside measurement</h2>'
         f"<ul>{''.join(map(claim, spoken))}</ul>"
         + (
-            f"<details><summary>{len(silent)} claims say nothing about this run</summary>"
+            f"<details><summary>{unheard(len(silent))}</summary>"
             f"<ul>{''.join(map(claim, silent))}</ul></details>"
             if silent
             else ""

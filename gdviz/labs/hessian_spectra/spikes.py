@@ -59,7 +59,8 @@ C2B_EVEN = Claim(
     "C2b′",
     "… and a spectrum that is symmetric about 0.",
     "[M]",
-    "largest |λᵢ + λ₍P+1−i₎| of R over its largest eigenvalue, at all recorded steps",
+    "largest sum of the i-th eigenvalue of R from above and the i-th from below, over its largest, "
+    "at all recorded steps",
     "≤",
     1e-10,
 )
