@@ -153,3 +153,13 @@ def cursor(
     ends = np.broadcast_to([0.0, 1.0], where.shape)
     line = (axes.axvline if along == "x" else axes.axhline)(where[-1, 0], **look)
     moves[line] = np.stack([where, ends] if along == "x" else [ends, where], -1)
+
+
+def moving(
+    axes: Axes, x: ArrayLike, states: NDArray[np.float64], moves: dict[Artist, Move], **look: Any
+) -> Line2D:
+    """Draw a line whose heights (frames, n) move, through x (n,) or (frames, n); as it ends."""
+    x = np.broadcast_to(np.asarray(x, float), states.shape)
+    (line,) = axes.plot(x[-1], states[-1], **look)
+    moves[line] = np.stack([x, states], -1)
+    return line

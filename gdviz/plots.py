@@ -11,9 +11,12 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 DRAWING = threading.RLock()
 """Held by whoever fills or saves a figure: matplotlib's style sheet and its cache of formulas
@@ -136,3 +139,16 @@ def series(i: int) -> dict[str, Any]:
 def line(i: int) -> dict[str, Any]:
     """Colour and line style of series `i`, for a line of many vertices."""
     return {name: value for name, value in series(i).items() if name != "marker"}
+
+
+def few_ticks(axis: Axis, low: float, high: float) -> None:
+    """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def note(axes: Axes, words: str) -> None:
+    """Words in the middle of axes that have nothing to show."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=INK)

@@ -673,6 +673,11 @@ def scientific(value: float) -> str:
     return power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·{power}"
 
 
+def grouped(value: float) -> str:
+    """A whole number as people write it: 300, 10 000, 1.3·10⁶."""
+    return f"{round(value):,}".replace(",", " ") if value < 1e5 else scientific(value)
+
+
 def unicode_text(text: str) -> str:
     """Tick mathematics as plain text: "$10^{-3}$" is "10⁻³".
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from gdviz.film import Film, Handle, Reveal, cursor
+from gdviz.film import Film, Handle, Reveal, cursor, moving
 
 
 @pytest.fixture
@@ -89,3 +89,13 @@ def test_a_cursor_crosses_the_axes_where_it_should(along, crossing):
     assert line.get_color() == "red"
     assert line.get_xydata()[:, crossing].tolist() == [5, 5]
     assert states[:, :, 1 - crossing].tolist() == 3 * [[0, 1]]
+
+
+@pytest.mark.parametrize("x", [[1, 2, 4], [[1, 2, 4], [0, 2, 8]]])
+def test_a_moving_line_is_drawn_as_it_ends(axes, x):
+    moves, heights = {}, np.array([[1.0, 2, 3], [4, 5, 6]])
+    line = moving(axes, x, heights, moves, color="red")
+    assert line.get_color() == "red"
+    assert line.get_ydata().tolist() == [4, 5, 6]
+    Film(steps=(0, 1), moves=moves).show(0)
+    assert line.get_xydata().tolist() == [[1, 1], [2, 2], [4, 3]]

@@ -447,3 +447,10 @@ def test_series_differ_in_more_than_colour():
     looks = [plots.series(i) for i in range(8)]
     for name in ("color", "linestyle", "marker"):
         assert len({str(look[name]) for look in looks}) == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(7, "7"), (10_000, "10 000"), (99_999.6, "100 000"), (1.3e6, "1.3·10⁶")]
+)
+def test_whole_numbers_are_grouped_as_people_write_them(value, words):
+    assert scene.grouped(value) == words

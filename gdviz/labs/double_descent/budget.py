@@ -13,7 +13,7 @@ from gdviz.descent import Update, descend
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.panels import count, number
+from gdviz.labs.double_descent.panels import number
 from gdviz.labs.double_descent.runs import (
     Array,
     Curves,
@@ -26,6 +26,7 @@ from gdviz.labs.double_descent.runs import (
     momentum,
     ridge,
 )  # fmt: skip
+from gdviz.scene import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -298,7 +299,7 @@ class Budget(OnFeatures[BudgetResult]):
         peak.set_ylim(panels.limits(risks[..., at(x, 1)], low=1e-2, high=1e4))
         peak.set_xlabel("passes over the data T")
         for axes in (risk, train, peak):
-            panels.few_ticks(axes.yaxis, *axes.get_ylim())
+            plots.few_ticks(axes.yaxis, *axes.get_ylim())
         panels.clock(risk, result.passes, moves)
         risk.legend(loc="upper left")
         return Film(steps=result.passes.tolist(), moves=moves)
@@ -310,7 +311,7 @@ class Budget(OnFeatures[BudgetResult]):
             f"{name} {number(value)}" for name, value in zip(self.names, risk, strict=True)
         )
         return (
-            f"Risk at p = n after {count(self.passes)} passes over the data, median of "
+            f"Risk at p = n after {grouped(self.passes)} passes over the data, median of "
             f"{self.seeds} draws: {each}."
         )
 

@@ -14,7 +14,7 @@ from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film
 from gdviz.lab import Drawn, Experiment, Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.panels import count, number
+from gdviz.labs.double_descent.panels import number
 from gdviz.labs.double_descent.runs import (
     FLOOR,
     HUGE,
@@ -28,6 +28,7 @@ from gdviz.labs.double_descent.runs import (
     quartiles,
 )  # fmt: skip
 from gdviz.problems import double_descent as theory
+from gdviz.scene import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -226,7 +227,7 @@ class Epochs(Experiment[EpochsResult]):
                           label="noise of the labels, σ²")  # fmt: skip
         self._draw_learned(learned, result, moves)
         for axes in (risk, train):
-            panels.few_ticks(axes.yaxis, *axes.get_ylim())
+            plots.few_ticks(axes.yaxis, *axes.get_ylim())
             panels.step_axis(axes, result.steps, moves)
             axes.legend(loc="best")
         median = np.median(result.risk, 1)
@@ -276,7 +277,8 @@ class Epochs(Experiment[EpochsResult]):
         if turns[1] == 0 or median[turns[1]] < 1.05 * median[turns[0]]:
             return f"{start}, then falling to {number(median[-1])} without a rise worth the name."
         dip, peak, low = (
-            f"{number(median[i])} after {count(result.steps[i])} step{'s' * (i > 0)}" for i in turns
+            f"{number(median[i])} after {grouped(result.steps[i])} step{'s' * (i > 0)}"
+            for i in turns
         )
         again = median[turns[1]] > 1.05 * median[turns[2]]
         return (

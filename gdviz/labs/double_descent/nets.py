@@ -14,8 +14,9 @@ from gdviz.descent import descend
 from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.double_descent import panels
-from gdviz.labs.double_descent.panels import count, number
+from gdviz.labs.double_descent.panels import number
 from gdviz.labs.double_descent.runs import HUGE, Array, Curves, Steps, grid
+from gdviz.scene import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -218,7 +219,7 @@ class Nets(Experiment[NetsResult]):
         risk.set(title="Risk", ylabel="excess risk (median, quartiles)", yscale="log",
                  ylim=panels.limits(medians, low=1e-2, high=1e3))  # fmt: skip
         train.set(title="Training error", ylabel="‖f − y‖²/n", yscale="log", ylim=(1e-9, 10))
-        panels.few_ticks(risk.yaxis, *risk.get_ylim())
+        plots.few_ticks(risk.yaxis, *risk.get_ylim())
         panels.clock(risk, result.steps, moves)
         for axes in (risk, train):
             axes.legend(loc="best")
@@ -226,7 +227,7 @@ class Nets(Experiment[NetsResult]):
 
     def _width_axis(self, axes: Axes, x: Array) -> None:
         axes.set(xscale="log", xlabel="number of neurons h", xlim=(x[0], x[-1]))
-        panels.few_ticks(axes.xaxis, x[0], x[-1])
+        plots.few_ticks(axes.xaxis, x[0], x[-1])
         axes.axvline(self.threshold, color=plots.MUTED, ls=panels.DOTS, lw=1.2,
                      label="h (d + 1) = n")  # fmt: skip
 
@@ -239,7 +240,7 @@ class Nets(Experiment[NetsResult]):
         ):  # fmt: skip
             top = int(risk.argmax())
             said.append(
-                f"{name}, {count(steps)} steps: largest at h = {result.widths[top]} with "
+                f"{name}, {grouped(steps)} steps: largest at h = {result.widths[top]} with "
                 f"{number(risk[top])}, {number(risk[-1])} at h = {result.widths[-1]}"
             )
         return f"Risk of networks, median of {self.seeds} draws. " + "; ".join(said) + "."

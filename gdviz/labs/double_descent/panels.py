@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
 from gdviz.film import Move
 from gdviz.labs.double_descent.runs import FLOOR, HUGE, Array, Steps, quartiles
-from gdviz.scene import scientific
+from gdviz.scene import grouped
 
 Moves = dict[Artist, Move]
 TICKS = (0.1, 0.2, 0.5, 1, 2, 4)
@@ -31,10 +30,7 @@ def size_axis(axes: Axes, ratios: Array) -> None:
 
 def moving(axes: Axes, x: ArrayLike, states: Array, moves: Moves, **look: Any) -> Line2D:
     """A line through x (M,) whose heights (F, M) move; drawn as it ends."""
-    states = shown(states)
-    (line,) = axes.plot(x, states[-1], **look)
-    moves[line] = np.stack([np.broadcast_to(np.asarray(x, float), states.shape), states], -1)
-    return line
+    return film.moving(axes, x, shown(states), moves, **look)
 
 
 def spread(axes: Axes, x: ArrayLike, values: Array, i: int, name: str, moves: Moves) -> None:
@@ -56,7 +52,7 @@ def still(axes: Axes, x: ArrayLike, values: Array, i: int, name: str) -> None:
 
 def clock(axes: Axes, steps: Steps, moves: Moves, stable: bool = True, **where: float) -> None:
     """The present number of steps, in a corner; and whether the run diverges."""
-    words = [f"T = {count(t)}" + ("" if stable else ": diverges") for t in steps]
+    words = [f"T = {grouped(t)}" + ("" if stable else ": diverges") for t in steps]
     note = axes.text(
         where.get("x", 0.03), where.get("y", 0.04), words[-1], transform=axes.transAxes,
         color=plots.INK, fontsize=10,
@@ -67,16 +63,8 @@ def clock(axes: Axes, steps: Steps, moves: Moves, stable: bool = True, **where: 
 def step_axis(axes: Axes, steps: Steps, moves: Moves) -> None:
     """A logarithmic axis of steps, with a cursor at the present one."""
     axes.set(xscale="log", xlabel="gradient steps T", xlim=(steps[0], steps[-1]))
-    few_ticks(axes.xaxis, steps[0], steps[-1])
+    plots.few_ticks(axes.xaxis, steps[0], steps[-1])
     film.cursor(axes, steps, moves, color=plots.MUTED, lw=1.2)
-
-
-def few_ticks(axis: Axis, low: float, high: float) -> None:
-    """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
-    if high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axis.set_minor_locator(NullLocator())
 
 
 def shown(values: ArrayLike) -> Array:
@@ -98,10 +86,3 @@ def number(value: float) -> str:
     if not np.isfinite(value) or value > HUGE:
         return "more than a million"
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
-
-
-def count(steps: float) -> str:
-    """A number of steps, short: 300, 10 000, 1.3·10⁶."""
-    if steps >= 1e5:
-        return scientific(steps)
-    return f"{round(steps):,}".replace(",", " ")

@@ -14,7 +14,7 @@ from gdviz.film import Film, cursor
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.double_descent import panels
 from gdviz.labs.double_descent.claims import over_seeds
-from gdviz.labs.double_descent.panels import count, number
+from gdviz.labs.double_descent.panels import number
 from gdviz.labs.double_descent.runs import (
     FEATURES,
     HUGE,
@@ -31,6 +31,7 @@ from gdviz.labs.double_descent.runs import (
     ridgeless,
 )  # fmt: skip
 from gdviz.problems import double_descent as theory
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -270,7 +271,7 @@ class Peak(OnFeatures[PeakResult]):
             title="Risk", ylabel="excess risk (median, quartiles)", yscale="log",
             ylim=(low, high if self.stable else 2 * high),
         )  # fmt: skip
-        panels.few_ticks(risk.yaxis, *risk.get_ylim())
+        plots.few_ticks(risk.yaxis, *risk.get_ylim())
         panels.clock(risk, result.steps, moves, self.stable)
         panels.spread(train, x, result.train, 1, "after T steps", moves)
         if self.noise:
@@ -365,9 +366,9 @@ class Peak(OnFeatures[PeakResult]):
             )
         return (
             f"{FEATURES[self.features]}, median of {self.seeds} draws: after "
-            f"{count(result.steps[last])} steps the risk is {half} at p = n/2, {peak} at p = n and "
-            f"{end} at p = {result.ratios[-1]:g} n, a prominence of {number(tall[last])}; after "
-            f"100 steps it is {number(middle[first, sizes[1]])} at p = n, a prominence of "
+            f"{grouped(result.steps[last])} steps the risk is {half} at p = n/2, {peak} at p = n "
+            f"and {end} at p = {result.ratios[-1]:g} n, a prominence of {number(tall[last])}; "
+            f"after 100 steps it is {number(middle[first, sizes[1]])} at p = n, a prominence of "
             f"{number(tall[first])}. The condition number at p = n is "
             f"{number(np.median(result.condition[:, sizes[1]]))}."
         )

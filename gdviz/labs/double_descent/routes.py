@@ -15,7 +15,7 @@ from gdviz.film import Film, Reveal
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.double_descent import panels
 from gdviz.labs.double_descent.claims import over_seeds
-from gdviz.labs.double_descent.panels import count, number
+from gdviz.labs.double_descent.panels import number
 from gdviz.labs.double_descent.runs import (
     MOST_STEPS,
     Array,
@@ -30,6 +30,7 @@ from gdviz.labs.double_descent.runs import (
     ridge,
 )  # fmt: skip
 from gdviz.problems import double_descent as theory
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -274,7 +275,7 @@ class Routes(OnFeatures[RoutesResult]):
         for axes in (same_steps, same_error):
             panels.size_axis(axes, x)
             axes.set(yscale="log", ylim=(low, high), ylabel="excess risk (median)")
-            panels.few_ticks(axes.yaxis, low, high)
+            plots.few_ticks(axes.yaxis, low, high)
         same_steps.set_title("Risk after as many steps")
         same_error.set_title(f"Risk where the training error at p = n is {self.level:.3g}")
         panels.clock(same_steps, result.steps, moves)
@@ -304,7 +305,7 @@ class Routes(OnFeatures[RoutesResult]):
         fast, slow = int(np.argmin(steps[:RIDGE])), int(np.argmax(steps[:RIDGE]))
         return (
             f"Seven routes, median of {self.seeds} draws: a training error of {self.level:.3g} at "
-            f"p = n takes {count(steps[fast])} steps ({ROUTES[fast]}) to {count(steps[slow])} "
+            f"p = n takes {grouped(steps[fast])} steps ({ROUTES[fast]}) to {grouped(steps[slow])} "
             f"({ROUTES[slow]}). There the risk at p = n is between {number(peak.min())} and "
             f"{number(peak.max())}, whatever the route."
         )

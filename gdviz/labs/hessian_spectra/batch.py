@@ -292,7 +292,7 @@ class Batch(OnNetworks[BatchResult]):
         curves = (("SGD", SGD_STEPS, result.sgd), ("Adam", ADAM_STEPS, result.adam))
         for i, (name, steps, losses) in enumerate(curves):
             states = panels.shown(losses, low, high).T
-            panels.moving(axes, steps, states, moves, label=name, **plots.line(i))
+            film.moving(axes, steps, states, moves, label=name, **plots.line(i))
         panels.tell(axes, [f"B = {B}" for B in SIZES], moves, x=0.03, y=0.2)
         axes.set_title("Noisy quadratic: loss against step size")
         axes.legend(loc="lower left", ncols=2)

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdviz import plots, problems
+from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, Verdict
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.hessian_spectra import claims, panels, runs
 from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Flags, OnNetworks, Steps
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -229,7 +230,7 @@ class Counting(OnNetworks[CountingResult]):
         x = (result.x[:, None] + shift).ravel()
         states = values.reshape(len(values), -1)
         look = {**plots.series(i), "linestyle": "none", "ms": 5, "label": name}
-        panels.moving(axes, x, states, moves, **look)
+        film.moving(axes, x, states, moves, **look)
 
     def _draw_counts(self, axes: Axes, result: CountingResult, moves: panels.Moves) -> None:
         """Counts over the lines k - 1, k and k²."""
@@ -262,7 +263,7 @@ class Counting(OnNetworks[CountingResult]):
             (("λ₁, the largest", result.top), ("λₖ, the k-th", result.edge))
         ):
             states = panels.shown(np.median(values, 2), low, high)
-            panels.moving(axes, result.x, states, moves, label=name, ms=5, **plots.series(i))
+            film.moving(axes, result.x, states, moves, label=name, ms=5, **plots.series(i))
         panels.log_axis(axes, low, high, "eigenvalue (median)")
         axes.set_title("How large they are")
         axes.legend(loc="best", ncols=2)
@@ -277,7 +278,7 @@ class Counting(OnNetworks[CountingResult]):
         return (
             f"Outliers of the Hessian for {what} = {x}, {runs.LOSSES[self.loss].lower()}, "
             f"{self.seeds} draws each. At first weights: {first}. After "
-            f"{panels.count(self.steps)} steps: {last}. The least clear gap has the ratio "
+            f"{grouped(self.steps)} steps: {last}. The least clear gap has the ratio "
             f"{result.ratio[-1].min():.1f}."
         )
 

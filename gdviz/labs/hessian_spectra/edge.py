@@ -28,6 +28,7 @@ from gdviz.labs.hessian_spectra.runs import (
     train,
     width,
 )
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -222,7 +223,7 @@ class Edge(OnNetworks[EdgeResult]):
         low = max(min(low, 1.5 / eta.max()), 1e-4)
         axes.set(xscale="log", xlim=wide, xlabel="step size η", title="Sharpness against step size")
         panels.log_axis(axes, low, max(top, 2.5 / eta.max()), "λ_max")
-        panels.few_ticks(axes.xaxis, *wide)
+        plots.few_ticks(axes.xaxis, *wide)
         grid = np.geomspace(*wide, 60)
         panels.law(axes, grid, 2 / grid, "2/η: unstable above")
         heights = panels.shown(result.sharpness, low, 0.97 * top)
@@ -245,7 +246,7 @@ class Edge(OnNetworks[EdgeResult]):
         ]
         return (
             f"From sharpness {result.sharpness[0, 0]:.3g} at the start; mean λ_max in the last "
-            f"quarter of {panels.count(self.steps)} steps: {'; '.join(told)}."
+            f"quarter of {grouped(self.steps)} steps: {'; '.join(told)}."
         )
 
     def series(self, result: EdgeResult) -> dict[str, Any]:

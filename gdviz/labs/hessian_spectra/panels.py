@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
 from gdviz.film import Move
 from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Course, Flags, Spectra, Steps
-from gdviz.scene import scientific
+from gdviz.scene import grouped, scientific
 
 Moves = dict[Artist, Move]
 
@@ -41,15 +41,7 @@ def step_axis(axes: Axes, steps: Steps, moves: Moves, film_steps: Sequence[int] 
 def log_axis(axes: Axes, low: float, high: float, label: str) -> None:
     """A logarithmic y with few ticks."""
     axes.set(yscale="log", ylim=(low, high), ylabel=label)
-    few_ticks(axes.yaxis, low, high)
-
-
-def few_ticks(axis: Axis, low: float, high: float) -> None:
-    """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
-    if high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axis.set_minor_locator(NullLocator())
+    plots.few_ticks(axes.yaxis, low, high)
 
 
 def whole_ticks(axis: Axis, values: Sequence[int]) -> None:
@@ -74,13 +66,6 @@ def limits(*values: ArrayLike, low: float = FLOOR, high: float = HUGE) -> tuple[
 
 
 # --- marks ------------------------------------------------------------------------------------
-
-
-def moving(axes: Axes, x: ArrayLike, states: Array, moves: Moves, **look: Any) -> None:
-    """A line whose heights (T, C) move, through x (C,) or (T, C); drawn as it ends."""
-    x = np.broadcast_to(np.asarray(x, float), states.shape)
-    (line,) = axes.plot(x[-1], states[-1], **look)
-    moves[line] = np.stack([x, states], -1)
 
 
 def law(axes: Axes, x: ArrayLike, y: ArrayLike, name: str = "", look: dict[str, Any] = LAW) -> None:
@@ -110,7 +95,7 @@ def clock(
     axes: Axes, steps: Sequence[int], moves: Moves, diverged: bool = False, **where: float
 ) -> None:
     """The present number of steps, in a corner; and whether the run diverged."""
-    words = [f"T = {count(t)}" + (": diverged" if diverged else "") for t in steps]
+    words = [f"T = {grouped(t)}" + (": diverged" if diverged else "") for t in steps]
     tell(axes, words, moves, plots.BAD if diverged else plots.INK, **where)
 
 
@@ -123,11 +108,6 @@ def tell(
         x, y, words[-1], transform=axes.transAxes, color=colour, **{"fontsize": 10, **look}
     )
     moves[note] = list(words)
-
-
-def note(axes: Axes, words: str) -> None:
-    """Words in the middle of axes that have nothing to show."""
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=plots.INK)
 
 
 # --- panels -----------------------------------------------------------------------------------
@@ -152,7 +132,7 @@ def scree(axes: Axes, found: Spectra, moves: Moves, m: int = SCREE) -> None:
     top = 2 * max(float(found.H.max()), float(found.R.max()), 2 * floor)
     for j, (name, values) in enumerate((("H", found.H), ("G", found.G), ("R", found.R))):
         states = shown(values[:, :m], floor, top)
-        moving(axes, i, states, moves, label=name, ms=5 - j, **plots.series(j))
+        film.moving(axes, i, states, moves, label=name, ms=5 - j, **plots.series(j))
     log_axis(axes, floor, top, "eigenvalue")
     gap = np.clip(found.count, 1, m - 1) + 0.5
     film.cursor(axes, gap, moves, color=plots.INK, lw=1.2, ls=(0, (1, 2)))
@@ -203,11 +183,6 @@ def number(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.2g}" if abs(value) < 10 else f"{value:.0f}"
     return scientific(value)
-
-
-def count(steps: float) -> str:
-    """A number of steps, short: 300, 10 000."""
-    return f"{round(steps):,}".replace(",", " ")
 
 
 def warning(diverged: Flags) -> str:

@@ -8,13 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdviz import plots, problems
+from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film, cursor
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.hessian_spectra import panels, runs
 from gdviz.labs.hessian_spectra.panels import number
 from gdviz.labs.hessian_spectra.runs import Array, Course, OnNetworks, Steps
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -232,9 +233,9 @@ class Slices(OnNetworks[SlicesResult]):
             states = panels.shown(result.along[:, i], low, 1.2 * high)
             label = "_" if i == 4 else name
             look = plots.line(i)
-            panels.moving(axes, x, states, moves, **{**look, "label": label})
+            film.moving(axes, x, states, moves, **{**look, "label": label})
         parabola = here + result.eigenvalues[:, :1] * x**2 / 2
-        panels.moving(
+        film.moving(
             axes, x, panels.shown(parabola, low, 1.2 * high), moves, label="L + λ₁s²/2",
             **panels.EXACT,
         )  # fmt: skip
@@ -275,7 +276,7 @@ class Slices(OnNetworks[SlicesResult]):
         """Say how curved the directions are."""
         values, five = result.eigenvalues[-1], result.curvature[-1]
         return (
-            f"After {panels.count(self.steps)} steps the curvature along u₁ is {number(five[0])}, "
+            f"After {grouped(self.steps)} steps the curvature along u₁ is {number(five[0])}, "
             f"along the {self.k}-th eigenvector {number(five[1])}, along the last "
             f"{number(five[2])}; along {self.directions} random directions it is "
             f"{number(result.drawn[-1].mean())} on average and {number(result.drawn[-1].max())} at "

@@ -8,13 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdviz import plots, problems
+from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.hessian_spectra import claims, panels, runs
 from gdviz.labs.hessian_spectra.panels import number
 from gdviz.labs.hessian_spectra.runs import Array, Course, OnNetworks, Spectra, Steps
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -235,9 +236,9 @@ class Spikes(OnNetworks[SpikesResult]):
         high = 3 * max(result.exact.max(), result.quadrature.max())
         x = result.grid
         look = {**plots.line(0), "label": f"all {P} eigenvalues"}
-        panels.moving(axes, x, panels.shown(result.exact, low, high), moves, **look)
+        film.moving(axes, x, panels.shown(result.exact, low, high), moves, **look)
         look = {**plots.line(1), "label": f"Lanczos, {self.starts} × {self.lanczos} products"}
-        panels.moving(axes, x, panels.shown(result.quadrature, low, high), moves, **look)
+        film.moving(axes, x, panels.shown(result.quadrature, low, high), moves, **look)
         base = low / 4
         panels.comb_line(
             axes, result.spectra.H, base, low / 1.4, moves, color=plots.INK, lw=0.8,
@@ -253,7 +254,7 @@ class Spikes(OnNetworks[SpikesResult]):
             return
         low, high = axes.get_ylim()
         states = np.repeat(found.hidden, self.k, 1)[:, : panels.SCREE]
-        panels.moving(
+        film.moving(
             axes, np.arange(1, states.shape[1] + 1), panels.shown(states, low, high), moves,
             label="E[hhᵀ], k times each", **panels.LAW,
         )  # fmt: skip
@@ -281,7 +282,7 @@ class Spikes(OnNetworks[SpikesResult]):
         s, course = result.spectra, result.course
         return (
             f"The Hessian of {s.H.shape[1]} parameters, {self.k} classes, after "
-            f"{panels.count(self.steps)} steps: {panels.gap_words(s.count, s.ratio)[-1]}; the "
+            f"{grouped(self.steps)} steps: {panels.gap_words(s.count, s.ratio)[-1]}; the "
             f"largest eigenvalue is {number(s.H[-1, 0])}, the smallest {number(s.H[-1, -1])}, and "
             f"{100 * runs.near_zero(s.H)[-1]:.0f} % are near zero. At first: "
             f"{panels.gap_words(s.count, s.ratio)[0]}. The loss is {number(course.loss[-1])}, and "

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from gdviz import plots, problems
+from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
@@ -264,7 +264,7 @@ class Valley(OnNetworks[ValleyResult]):
         """The loss on the curve of the first pair, which moves; and on its segment."""
         t = np.linspace(0, 1, PLACES)
         axes.plot(t, result.line[:, 2, 0], label="straight line", **plots.line(2))
-        panels.moving(axes, t, result.curve[:, :, 0], moves, label="curve", **plots.line(3))
+        film.moving(axes, t, result.curve[:, :, 0], moves, label="curve", **plots.line(3))
         axes.set(
             title="First pair, another start: the line is bent", xlim=(0, 1), ylabel="loss L",
             xlabel="0: large batch, 1: the other solution", ylim=(0, _ceiling(result)),

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdviz import plots, problems
+from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, Verdict
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
@@ -239,7 +239,7 @@ class Wider(OnNetworks[WiderResult]):
             states = panels.shown(size / runs.positive(values[:, :1]), SHOWN, 10)
             x = (np.arange(size.shape[1]) + 0.5) / size.shape[1]
             look = {**plots.line(i), "label": f"h = {h}, P = {size.shape[1]}"}
-            panels.moving(axes, x, states, moves, **look)
+            film.moving(axes, x, states, moves, **look)
         axes.axhline(runs.ZERO, **panels.EXACT)
         axes.text(0.01, runs.ZERO / 1.6, "below: near zero", va="top", fontsize=9, color=plots.INK)
         axes.set(xlim=(0, 1), xlabel="share of all P directions", title="Spectrum of H")
@@ -261,7 +261,7 @@ class Wider(OnNetworks[WiderResult]):
             (("rank of G", np.median(result.rank, 2)), ("eigenvalues of H not near zero", alive))
         ):
             look = {**plots.series(i), "ms": 5, "label": what}
-            panels.moving(axes, self.widths, values, moves, **look)
+            film.moving(axes, self.widths, values, moves, **look)
         panels.log_axis(axes, low, 3 * high, "directions")
         axes.set_title("Directions that the data pin down")
         axes.legend(loc="upper left", ncols=2)
@@ -272,7 +272,7 @@ class Wider(OnNetworks[WiderResult]):
         x = (np.array(self.widths)[:, None] * shift).ravel()
         count, ratio = (v.reshape(len(v), -1) for v in (result.count, result.ratio))
         look = {**plots.series(0), "linestyle": "none", "ms": 6, "label": "one network each"}
-        panels.moving(axes, x, count.astype(float), moves, **look)
+        film.moving(axes, x, count.astype(float), moves, **look)
         axes.axhline(self.k - 1, label="k − 1", **panels.LAW)
         high = max(float(count.max()), self.k) * 1.45
         axes.set(ylim=(0, high), ylabel="outliers of H", title="Eigenvalues that stand out")
@@ -285,7 +285,7 @@ class Wider(OnNetworks[WiderResult]):
         low, high = panels.limits(result.top, result.residual, low=1e-6)
         for i, (name, values) in enumerate((("λ₁ of H", result.top), ("|R|", result.residual))):
             states = panels.shown(np.median(values, 2), low, high)
-            panels.moving(axes, self.widths, states, moves, ms=5, label=name, **plots.series(i))
+            film.moving(axes, self.widths, states, moves, ms=5, label=name, **plots.series(i))
         panels.log_axis(axes, low, 3 * high, "eigenvalue (median)")
         axes.set_title("How large they are")
         axes.legend(loc="upper right", ncols=2)

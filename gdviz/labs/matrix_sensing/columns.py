@@ -28,6 +28,7 @@ from gdviz.labs.matrix_sensing.runs import (
     step_size,
 )  # fmt: skip
 from gdviz.problems import factorisation as theory
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -248,7 +249,7 @@ class Columns(OnMatrices[ColumnsResult]):
         panels.errors(axes, runs, names, moves)
         rate = -np.log(1 - min(self.step_size, 0.9) * self.smallest)
         end = min(self.steps, max(100, 60 / rate))
-        axes.set(title=f"The first {panels.count(end)} steps", xlim=(0, end))
+        axes.set(title=f"The first {grouped(end)} steps", xlim=(0, end))
         if self.calm and self.r in self.columns:
             fall = e[:, self.columns.index(self.r)]
             known = np.flatnonzero((fall < 1e-4) & (fall > theory.FLOOR))
@@ -287,7 +288,7 @@ class Columns(OnMatrices[ColumnsResult]):
         ]
         return (
             f"XXᵀ against a matrix of rank {self.r}, n = {self.n}, {self.sample}. "
-            f"Error after {panels.count(self.steps)} steps, and its slope over log T at the end: "
+            f"Error after {grouped(self.steps)} steps, and its slope over log T at the end: "
             f"{'; '.join(told)}."
         )
 

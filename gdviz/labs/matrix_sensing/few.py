@@ -28,6 +28,7 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
     step_size,
 )  # fmt: skip
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, unwatched
 
@@ -243,7 +244,7 @@ class Few(OnMatrices[FewResult]):
         ]
         return (
             f"XXᵀ with k = {self.k} columns against rank {self.r}, n = {self.n}, {self.sample}"
-            f". After {panels.count(self.steps)} steps from a large and from a "
+            f". After {grouped(self.steps)} steps from a large and from a "
             f"small start: {'; '.join(told)}."
         )
 

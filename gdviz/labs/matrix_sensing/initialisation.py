@@ -27,6 +27,7 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
 )  # fmt: skip
 from gdviz.problems import factorisation as theory
+from gdviz.scene import grouped
 from gdviz.watch import Watch, part, unwatched
 
 B5 = Claim(
@@ -204,9 +205,9 @@ class Initialisation(OnMatrices[InitialisationResult]):
         axes.set(xscale="log", xlabel="scale of the first weights α")
         if used:
             axes.set_xlim(alpha[0] / 1.2, alpha[-1] * 1.2)
-            panels.few_ticks(axes.xaxis, *axes.get_xlim())
+            plots.few_ticks(axes.xaxis, *axes.get_xlim())
         else:
-            panels.note(axes, "α = 0 has no place on this axis")
+            plots.note(axes, "α = 0 has no place on this axis")
         return alpha, used
 
     def _draw_rates(self, axes: Axes, result: InitialisationResult, moves: panels.Moves) -> None:
@@ -262,7 +263,7 @@ class Initialisation(OnMatrices[InitialisationResult]):
             span += " per step"
         return (
             f"k = {self.k} columns against a matrix of rank {self.r}, n = {self.n}, {self.sample}"
-            f". Error after {panels.count(self.steps)} steps from "
+            f". Error after {grouped(self.steps)} steps from "
             f"{'; from '.join(told)}. Rates of FGᵀ: {span}."
         )
 

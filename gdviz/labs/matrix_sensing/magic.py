@@ -33,6 +33,7 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
 )  # fmt: skip
 from gdviz.problems import factorisation as theory
+from gdviz.scene import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -315,7 +316,7 @@ class Magic(OnMatrices[MagicResult]):
             title="Rate after the step", xscale="log", xlabel="β", ylabel="rate per step",
             xlim=(beta[0], beta[-1]),
         )  # fmt: skip
-        panels.few_ticks(axes.xaxis, beta[0], beta[-1])
+        plots.few_ticks(axes.xaxis, beta[0], beta[-1])
         rate = self.rates(result)
         high = max(self.best_rate, np.nanmax(rate, initial=0))
         axes.set_ylim(0, 1.25 * high)
@@ -338,12 +339,12 @@ class Magic(OnMatrices[MagicResult]):
             xlabel="scale of the first weights α", ylabel="steps",
         )  # fmt: skip
         if not len(order):
-            panels.note(axes, "α = 0 has no place on this axis")
+            plots.note(axes, "α = 0 has no place on this axis")
             return
         x = alpha[order]
         axes.set_xlim(x[0] / 1.2, x[-1] * 1.2)
         axes.set_ylim(10, 2 * self.steps)
-        panels.few_ticks(axes.xaxis, *axes.get_xlim())
+        plots.few_ticks(axes.xaxis, *axes.get_xlim())
         for i, (name, runs) in enumerate(
             (("with the step", result.rebalanced), ("without it", result.plain))
         ):
@@ -408,7 +409,7 @@ class Magic(OnMatrices[MagicResult]):
 
 
 def _told(steps: float) -> str:
-    return f"{panels.count(steps)} steps" if np.isfinite(steps) else "no step of this run"
+    return f"{grouped(steps)} steps" if np.isfinite(steps) else "no step of this run"
 
 
 _SPEEDS = ("Nothing: the loss has not changed", "A little", "It falls many times as fast")

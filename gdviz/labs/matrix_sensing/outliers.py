@@ -26,6 +26,7 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
 )  # fmt: skip
 from gdviz.problems import factorisation as theory
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -237,7 +238,7 @@ class Outliers(OnMatrices[OutliersResult]):
         return (
             f"A matrix of rank {self.r}, n = {self.n}, from {self.m} measurements of which "
             f"{100 * self.outliers:g} % are wrong, {self.sample}. Error after "
-            f"{panels.count(self.steps)} steps with absolute and with squared errors: "
+            f"{grouped(self.steps)} steps with absolute and with squared errors: "
             f"{'; '.join(told)}."
         )
 

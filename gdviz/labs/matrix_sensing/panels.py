@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
 from gdviz.film import Move
 from gdviz.labs.matrix_sensing.runs import FLOOR, HUGE, Array, Images, OnMatrices, Runs, Steps
 from gdviz.problems import factorisation as theory
-from gdviz.scene import scientific
+from gdviz.scene import grouped, scientific
 
 Moves = dict[Artist, Move]
 
@@ -110,7 +109,7 @@ def singular_values(
 def clock(axes: Axes, runs: Runs, moves: Moves, stable: bool = True, **where: float) -> None:
     """The present number of steps, in a corner; and whether the runs diverge."""
     end = "" if stable and not runs.diverged.any() else ": steps too large"
-    words = [f"T = {count(t)}{end}" for t in runs.steps]
+    words = [f"T = {grouped(t)}{end}" for t in runs.steps]
     note = axes.text(
         where.get("x", 0.03), where.get("y", 0.04), words[-1], transform=axes.transAxes,
         color=plots.BAD if end else plots.INK, fontsize=10,
@@ -177,22 +176,7 @@ def caption(axes: Axes, words: Sequence[str], moves: Moves) -> None:
 
 def moving(axes: Axes, x: ArrayLike, states: Array, moves: Moves, **look: Any) -> None:
     """A line through x (C,) whose heights (T, C) move; drawn as it ends."""
-    states = shown(states)
-    (line,) = axes.plot(x, states[-1], **look)
-    moves[line] = np.stack([np.broadcast_to(np.asarray(x, float), states.shape), states], -1)
-
-
-def few_ticks(axis: Axis, low: float, high: float) -> None:
-    """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
-    if high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axis.set_minor_locator(NullLocator())
-
-
-def note(axes: Axes, words: str) -> None:
-    """Words in the middle of axes that have nothing to show."""
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=plots.INK)
+    film.moving(axes, x, shown(states), moves, **look)
 
 
 def number(value: float) -> str:
@@ -202,11 +186,6 @@ def number(value: float) -> str:
     if 0 < abs(value) < theory.FLOOR:
         return "below 10⁻¹³"
     return f"{value:.2g}" if abs(value) >= 1e-3 or value == 0 else scientific(value)
-
-
-def count(steps: float) -> str:
-    """A number of steps, short: 300, 10 000."""
-    return f"{round(steps):,}".replace(",", " ")
 
 
 def warning(settings: OnMatrices[Any], *batches: Runs) -> str:

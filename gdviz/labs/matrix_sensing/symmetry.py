@@ -26,6 +26,7 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
 )  # fmt: skip
 from gdviz.problems import factorisation as theory
+from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -236,7 +237,7 @@ class Symmetry(OnMatrices[SymmetryResult]):
         told = "; ".join(f"{name}: {number(e)}" for name, e in zip(self.names, end, strict=True))
         return (
             f"A matrix of rank {self.r}, n = {self.n}, fitted with k = {self.k} columns, "
-            f"{self.sample}. Error after {panels.count(self.steps)} steps: {told}."
+            f"{self.sample}. Error after {grouped(self.steps)} steps: {told}."
         )
 
     def series(self, result: SymmetryResult) -> dict[str, Any]:
