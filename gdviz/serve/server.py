@@ -26,6 +26,8 @@ from gdviz.serve.kernels import OwnKernel
 
 POOL = 1
 """Kernels of each lab that wait with everything imported; each takes about 200 MB."""
+APART = 4.0
+"""Seconds from one lab's first kernel to the next one's: all at once, none is ready for long."""
 
 DROPPED = {
     AllowListFileHandler,
@@ -150,6 +152,8 @@ class Server(Voila):  # type: ignore[misc]
         if self.open_browser:
             self.launch_browser()
         self.ioloop = IOLoop.current()
+        for i, name in enumerate(self.shown):
+            self.ioloop.call_later(APART * i, self.preheat, f"{name}.ipynb")
         try:
             self.ioloop.start()
         except KeyboardInterrupt:
@@ -157,13 +161,18 @@ class Server(Voila):  # type: ignore[misc]
         finally:
             self.stop()
 
+    def preheat(self, notebook: str) -> None:
+        """Have kernels of a notebook wait from now on."""
+        manager = self.kernel_manager
+        manager.kernel_pools_config = manager.kernel_pools_config | {notebook: {"pool_size": POOL}}
+        manager.fill_if_needed(delay=0, notebook_name=notebook)
+
     def launch_browser(self) -> None:
         """Open the gallery, without Voilà's page in between."""
         threading.Thread(target=webbrowser.open, args=(self.connection_url,), daemon=True).start()
 
 
 def _config(root: Path, shown: Mapping[str, Lab]) -> Config:
-    pools = {f"{name}.ipynb": {"pool_size": POOL} for name in shown}
     ours = {"preheat_kernel": True, "kernel_spec_manager_class": OwnKernel}
     return Config(
         Voila={
@@ -173,7 +182,7 @@ def _config(root: Path, shown: Mapping[str, Lab]) -> Config:
             "config_file_paths": [],  # a user's own Voilà settings are for other pages
         },
         VoilaConfiguration=configuration() | ours,
-        VoilaKernelManager={"kernel_pools_config": {"default": {"pool_size": 0}} | pools},
+        VoilaKernelManager={"kernel_pools_config": {"default": {"pool_size": 0}}},
         # A tab that is closed ends its kernel by itself; this is for tabs that vanish.
         MappingKernelManager={"cull_idle_timeout": 300, "cull_interval": 30},
         KernelManager={"shutdown_wait_time": 1.0},

@@ -282,12 +282,12 @@ def test_keys_and_scrubber_move_the_marks_without_a_message(stage):
 
 
 def test_play_starts_over_and_stops_at_the_end(open_page):
-    stage = open_page(picture(steps=tuple(range(12))))
+    stage = open_page(picture(steps=tuple(range(60))))  # long enough for a busy machine to see it
     stage.page.select_option(".gd-speed", "4")
     before = int(stage.data("drawn"))
     stage.page.click(".gd-play")
-    stage.page.wait_for_function("document.querySelector('.gd-stage').dataset.frame < 8")
-    stage.page.wait_for_function("document.querySelector('.gd-stage').dataset.frame == 11")
+    stage.page.wait_for_function("document.querySelector('.gd-stage').dataset.frame < 50")
+    stage.page.wait_for_function("document.querySelector('.gd-stage').dataset.frame == 59")
     stage.settle()
     assert stage.page.get_attribute(".gd-play", "aria-label") == "play"
     assert int(stage.data("drawn")) > before + 3

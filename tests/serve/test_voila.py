@@ -27,13 +27,13 @@ def status(url):
 
 def open_lab(page, voila_url, query=""):
     page.goto(voila_url + LAB + query)
-    page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=60_000)
+    page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=120_000)
 
 
 def test_the_gallery_leads_to_the_lab(page, foreign, voila_url):
     page.goto(voila_url)
     page.get_by_role("link", name="The perceptron limit").click()
-    page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=60_000)
+    page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=120_000)
     assert page.get_by_role("heading", name="The perceptron limit").count() == 1
     assert page.locator("#gd-cover").count() == 0
     assert foreign == []
@@ -128,7 +128,7 @@ def test_a_lab_that_fails_says_so_in_one_line(page, serving, tmp_path):
     )
     url = serving(sys.executable, "-c", code, str(tmp_path))
     page.goto(url + LAB)
-    page.wait_for_selector("#gd-cover .gd-failed", timeout=60_000)
+    page.wait_for_selector("#gd-cover .gd-failed", timeout=120_000)
     assert page.get_by_role("alert").inner_text().startswith("This lab could not start.")
     assert page.get_by_role("heading", name="The perceptron limit").is_visible()
     assert "RuntimeError" not in page.content()
