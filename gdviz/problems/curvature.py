@@ -69,10 +69,14 @@ def eigenvalues(
     found = torch.empty_like(flat)
     for i, w in enumerate(flat):
         watch(i / len(flat))
-        F, R = net.split(w, X, Y)
-        found[i] = torch.linalg.eigvalsh(R.addmm_(F.mT, F, alpha=1 / len(X))).flip(0)
+        found[i] = torch.linalg.eigvalsh(_whole(*net.split(w, X, Y), len(X))).flip(0)
     watch(1)
     return found.view_as(many).cpu().numpy()
+
+
+def _whole(F: Tensor, R: Tensor, n: int) -> Tensor:
+    """H = FᵀF/n + R, in the place of R."""
+    return R.addmm_(F.mT, F, alpha=1 / n)
 
 
 def _spectrum(
@@ -146,13 +150,12 @@ def profile(net: Network, w: ArrayLike, X: Tensor, Y: Tensor, tolerance: float =
     gram = F @ F.mT if len(F) < F.shape[1] else F.mT @ F
     g = torch.linalg.eigvalsh(gram)
     size = top(Operator(lambda V: V @ R, R[0]), 1, 0, "magnitude", 1e-6).values.abs().item()
-    h = torch.linalg.eigvalsh(R.addmm_(F.mT, F, alpha=1 / len(X))).flip(0)
+    h = torch.linalg.eigvalsh(_whole(F, R, len(X))).flip(0)
     return Profile(h.cpu().numpy(), int((g > tolerance * g[-1]).sum()), size)
 
 
 def eigenpairs(net: Network, w: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """H of one network (P,), its eigenvalues (P,), descending, and eigenvectors as rows (P, P)."""
-    F, R = net.split(w, X, Y)
-    H = R.addmm_(F.mT, F, alpha=1 / len(X))
+    H = _whole(*net.split(w, X, Y), len(X))
     values, U = torch.linalg.eigh(H)
     return H, values.flip(0), U.mT.flip(0)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdviz import plots
+from gdviz import film, plots
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
@@ -269,8 +269,7 @@ class Datum(Experiment[DatumResult]):
         x = np.linspace(0, top, 60)
         B = result.weak[shown, None]
         hump = x * (1 - self.c * (x + B - 1)) ** 2
-        (curve,) = axes.plot(x, hump[-1], color=plots.INK, lw=1.4, label="A(1 − c(A + B − 1))²")
-        moves[curve] = np.stack([np.broadcast_to(x, hump.shape), hump], -1)
+        film.moving(axes, x, hump, moves, color=plots.INK, lw=1.4, label="A(1 − c(A + B − 1))²")
         padded = np.concatenate([np.full(TAIL, np.nan), result.strong])
         last = padded[shown[:, None] + np.arange(TAIL + 1)]
         path = np.stack([last[:, :-1], last[:, 1:]], -1)  # from (A, A) up to (A, A′), and across

@@ -39,8 +39,7 @@ def against(
     """Series `i` against x (X,): the mean of (F, K, X) at the present step, the band of the end."""
     middle, low, high = span(values)
     axes.fill_between(x, low[-1], high[-1], color=plots.PALETTE[i], alpha=0.15, lw=0)
-    (line,) = axes.plot(x, middle[-1], label=name, **plots.series(i), **look)
-    moves[line] = np.stack([np.broadcast_to(x, middle.shape), middle], -1)
+    film.moving(axes, x, middle, moves, label=name, **plots.series(i), **look)
 
 
 def cursor(axes: Axes, shown: Steps, moves: Moves) -> None:

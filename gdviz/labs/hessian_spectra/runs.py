@@ -306,10 +306,7 @@ def spectra(
     curvature = problems.curvature
     found = curvature.spectra(net, weights, X, Y, top, watch, lanczos, seed)
     count, ratio = curvature.counts(found.H)
-    return Spectra(
-        found.H, found.G, found.R, count, ratio, found.overlap, found.means, found.hidden,
-        found.nodes, found.weights,
-    )  # fmt: skip
+    return Spectra(count=count, ratio=ratio, **vars(found))
 
 
 def eigenvalues(net: "Network", X: Any, Y: Any, weights: Array, watch: Watch = unwatched) -> Array:

@@ -265,7 +265,7 @@ class Columns(OnMatrices[ColumnsResult]):
         values = runs.X[:, 0, i, : self.columns[i]]
         panels.step_axis(axes, runs.steps, moves, log=True)
         panels.log_axis(axes, *panels.limits(values, low=1e-4, high=1e2), label="singular values")
-        panels.singular_values(axes, runs, values, self.r, "X", moves)
+        panels.singular_values(axes, runs, values, self.r, "X")
         if self.calm and self.columns[i] > self.r:
             T = np.maximum(runs.steps, 1)
             law = np.sqrt(1 / (2 * self.step_size * T))

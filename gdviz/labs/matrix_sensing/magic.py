@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from gdviz import plots, problems
+from gdviz import film, plots, problems
 from gdviz.claims import Claim, Finding, holds
 from gdviz.descent import descend
 from gdviz.film import Film
@@ -291,10 +291,8 @@ class Magic(OnMatrices[MagicResult]):
             ends = np.stack([np.full_like(high, FLOOR), high, np.full_like(high, np.nan)], -1)
             flat = ends.reshape(len(high), -1)
             at = np.repeat(x + 1.1 * self.k * i, 3)
-            (line,) = axes.plot(
-                at, flat[-1], color=plots.PALETTE[i], lw=12, solid_capstyle="butt", label="_"
-            )
-            moves[line] = np.stack([np.broadcast_to(at, flat.shape), flat], -1)
+            look = {"color": plots.PALETTE[i], "lw": 12, "solid_capstyle": "butt", "label": "_"}
+            film.moving(axes, at, flat, moves, **look)
         both = [values[:, 0, 0] for values in (runs.F, runs.G)]
         bottom, top = panels.limits(*both, low=1e-9, high=1e2)
         panels.log_axis(axes, bottom, 10 * top, "singular values")

@@ -89,9 +89,7 @@ def law(axes: Axes, x: ArrayLike, y: ArrayLike, name: str = "", look: dict[str, 
         axes.plot(x[keep], y[keep], label=name or "_law", zorder=3, **look)
 
 
-def singular_values(
-    axes: Axes, runs: Runs, values: Array, r: int, name: str, moves: Moves, i: int = 0
-) -> None:
+def singular_values(axes: Axes, runs: Runs, values: Array, r: int, name: str, i: int = 0) -> None:
     """The r largest of `values` (T, k), and the idle rest; series `i` and `i` + 1.
 
     The axes have a logarithmic y; x is as it is.
@@ -128,7 +126,7 @@ def with_matrices(figure: Figure) -> tuple[Axes, Axes, Axes, SubplotSpec]:
 def matrices(
     figure: Figure, place: SubplotSpec, settings: OnMatrices[Any],
     estimates: Sequence[tuple[str, Images]], moves: Moves, difference: bool = True,
-) -> list[Axes]:  # fmt: skip
+) -> None:  # fmt: skip
     """M and `estimates` (T, n, n) of it by name, in a row of images; of the last one its error.
 
     M and estimates have one range of colours, as large as M's. The error is divided by its largest
@@ -137,17 +135,15 @@ def matrices(
     M = settings.matrix
     top = float(np.abs(M).max())
     row = place.subgridspec(1, 1 + len(estimates) + difference)
-    drawn = [image(figure.add_subplot(row[0, 0]), "M", M, top)]
+    image(figure.add_subplot(row[0, 0]), "M", M, top)
     for i, (name, states) in enumerate(estimates):
-        drawn.append(image(figure.add_subplot(row[0, 1 + i]), name, states, top, moves))
+        image(figure.add_subplot(row[0, 1 + i]), name, states, top, moves)
     if difference:
         off = np.nan_to_num(estimates[-1][1] - M, nan=HUGE, posinf=HUGE, neginf=-HUGE)
         largest = np.abs(off).max((1, 2))
         off = off / np.maximum(largest, FLOOR)[:, None, None]
         axes = image(figure.add_subplot(row[0, -1]), "P − M, scaled", off, 1, moves)
         caption(axes, [f"largest {number(one)}" for one in largest], moves)
-        drawn.append(axes)
-    return drawn
 
 
 def image(axes: Axes, name: str, values: Any, top: float, moves: Moves | None = None) -> Axes:

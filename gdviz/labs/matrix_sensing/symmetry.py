@@ -226,7 +226,7 @@ class Symmetry(OnMatrices[SymmetryResult]):
         """Singular values of F and of G, first seed, G drawn."""
         panels.step_axis(axes, runs.steps, moves, log=True)
         for i, (name, x) in enumerate((("F", runs.F), ("G", runs.G))):
-            panels.singular_values(axes, runs, x[:, 0, DRAWN], self.r, name, moves, 2 * i)
+            panels.singular_values(axes, runs, x[:, 0, DRAWN], self.r, name, 2 * i)
         both = [x[:, 0, DRAWN] for x in (runs.F, runs.G)]
         panels.log_axis(axes, *panels.limits(*both, low=1e-6, high=1e2), label="singular values")
         axes.set_title("Singular values of F and of G, G₀ drawn")

@@ -9,7 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gdviz import plots
+from gdviz import film, plots
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, Move
 from gdviz.lab import Drawn, Prediction, Preset
@@ -340,8 +340,10 @@ class Sweep(OnData[SweepResult]):
         scale = result.facts.margin[0] or 1.0
         for i, (method, swept) in enumerate(result.methods.items()):
             if method == "gd":
-                _now(loss, gamma, np.maximum(swept.loss, panels.FLOOR), "at step t", i, moves)
-            _now(margin, gamma, np.maximum(swept.margin / scale, -1), METHODS[method], i, moves)
+                states = np.maximum(swept.loss, panels.FLOOR)
+                film.moving(loss, gamma, states, moves, label="at step t", **plots.line(i))
+            states = np.maximum(swept.margin / scale, -1)
+            film.moving(margin, gamma, states, moves, label=METHODS[method], **plots.line(i))
         loss.set_ylim(max(1e-4, 0.5 * plain.loss.min()), 2 * max(1.0, np.nanmax(plain.peak[0])))
         for axes in (speed, loss, margin):
             axes.legend(loc="best")
@@ -458,12 +460,6 @@ def _nearest(gamma: Array, wanted: float) -> int:
     """The index of the step size within a factor of 1.5 of `wanted`, or -1."""
     i = int(np.abs(np.log(gamma / wanted)).argmin())
     return i if abs(np.log(gamma[i] / wanted)) <= np.log(1.5) else -1
-
-
-def _now(axes: Axes, x: Array, states: Array, name: str, i: int, moves: dict[Artist, Move]) -> None:
-    """A curve over x that moves through `states`, (frames, x)."""
-    (line,) = axes.plot(x, states[-1], label=name, **plots.line(i))
-    moves[line] = np.stack([np.broadcast_to(x, states.shape), states], -1)
 
 
 Sweep.presets = {
