@@ -21,9 +21,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import browsing
 import click
@@ -143,27 +143,25 @@ def main(
 ) -> None:  # fmt: skip
     """Hold a class at gdviz and a smaller one at plain Voilà, and print a table."""
     plan = Plan(students, browsers, arrive, 60 * minutes, every)
-    lessons = []
-    with running(*GDVIZ, *([] if limit is None else [f"--kernels={limit}"])) as host:
-        files = files_of(host, lab)
-        lessons.append(teach("gdviz", host, lab, files, plan))
-        if hostile:
-            plan = replace(plan, hostile=hostile)
-            lessons.append(teach("… among vandals", host, lab, files, plan))
-    if plain:
-        with running(*VOILA, str(notebooks())) as host:
-            files = files_of(host, lab)
-            plan = replace(plan, students=plain, hostile=0)
-            lessons.append(teach("plain Voilà", host, lab, files, plan))
     about = {**machine(), "lab": lab, "limit": limit}
-    if file is not None:
-        json.dump({"about": about, "lessons": [asdict(lesson) for lesson in lessons]}, file)
-    console = Console(width=110)
-    console.print(table(lessons, lab))
-    for lesson in lessons:
-        told = ", ".join(f"{count} × {kind}" for kind, count in lesson.failures.items())
-        console.print(f"{lesson.title}: {told or 'nothing failed'}")
-    console.print(", ".join(f"{name}: {value}" for name, value in about.items()))
+    lessons: list[Lesson] = []
+    try:
+        with running(*GDVIZ, *([] if limit is None else [f"--kernels={limit}"])) as host:
+            files = files_of(host, lab)
+            lessons.append(teach("gdviz", host, lab, files, plan))
+            if hostile:
+                plan = replace(plan, hostile=hostile)
+                lessons.append(teach("… among vandals", host, lab, files, plan))
+        if plain:
+            with running(*VOILA, str(notebooks())) as host:
+                files = files_of(host, lab)
+                plan = replace(plan, students=plain, hostile=0)
+                lessons.append(teach("plain Voilà", host, lab, files, plan))
+    finally:  # what was measured is told, whatever went wrong after it
+        tell_all(about, lessons)
+        if file is not None:
+            told = [vars(lesson) | {"plan": vars(lesson.plan)} for lesson in lessons]
+            json.dump({"about": about, "lessons": told}, file)
 
 
 # --- a lesson ---------------------------------------------------------------------------------
@@ -284,9 +282,19 @@ def other_classes(changes: Sequence[list[float]], draws: int = 500) -> list[floa
 # --- the table --------------------------------------------------------------------------------
 
 
-def table(lessons: Sequence[Lesson], lab: str) -> Table:
+def tell_all(about: dict[str, Any], lessons: Sequence[Lesson]) -> None:
+    """Print the table, and below it what failed."""
+    console = Console(width=110)
+    console.print(table(lessons))
+    for lesson in lessons:
+        told = ", ".join(f"{count} × {kind}" for kind, count in lesson.failures.items())
+        console.print(f"{lesson.title}: {told or 'nothing failed'}", highlight=False)
+    console.print(", ".join(f"{name}: {value}" for name, value in about.items()))
+
+
+def table(lessons: Sequence[Lesson]) -> Table:
     """One row a quantity; × is the ratio to the first lesson."""
-    drawn = Table(title=f"A class at {lab}", title_justify="left")
+    drawn = Table(title="A class", title_justify="left")
     drawn.add_column("", no_wrap=True)
     for lesson in lessons:
         plan = lesson.plan

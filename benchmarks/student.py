@@ -125,7 +125,7 @@ class Student:
             self.seen["queue"].append(self._begun - arrived)
 
     async def _get(self) -> float | None:
-        """Ask for the page once; in a queue, return how many seconds to wait until the next time."""
+        """Ask for the page once; in a queue, return the seconds until it is to be asked again."""
         self._begun = time.perf_counter()
         html, noted, files = "", {}, None
         async with self._web.get(self.url) as answer, asyncio.TaskGroup() as group:
