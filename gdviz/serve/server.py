@@ -62,7 +62,7 @@ class Kernels(AsyncMappingKernelManager):
         idle = datetime.now(UTC) - self._kernels[kernel_id].last_activity
         if idle.total_seconds() > allowed:
             metrics.CULLED.inc()
-            await self.shutdown_kernel(kernel_id, now=True)
+            await self.shutdown_kernel(kernel_id, now=True)  # type: ignore[no-untyped-call]
 
 
 class Server(Voila):  # type: ignore[misc]
