@@ -94,7 +94,11 @@ def running(*command: str) -> Iterator[Host]:
             yield host
         finally:
             server.terminate()
-            server.wait(30)
+            _, hung = psutil.wait_procs([host.process], 30)
+            for process in hung and [*host.process.children(recursive=True), host.process]:
+                click.echo(f"does not stop, and is killed: {process}", err=True)
+                process.kill()
+            server.wait()
 
 
 def answers(port: int) -> bool:
