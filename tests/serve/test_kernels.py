@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from apart import apart
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 
 from gdviz.app import turn
@@ -64,7 +65,7 @@ def with_kernels(scenario, spec=OwnKernel):
                 kernel.client.stop_channels()
             await manager.shutdown_all(now=True)
 
-    return asyncio.run(play())
+    return apart(play())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -279,7 +280,7 @@ def test_as_many_compute_as_there_are_cores_in_the_order_in_which_they_asked():
             b.give()
             assert await takes(d)
 
-    asyncio.run(scenario())
+    apart(scenario())
 
 
 def test_who_wants_no_turn_any_more_is_passed_over():
@@ -293,7 +294,7 @@ def test_who_wants_no_turn_any_more_is_passed_over():
             assert await takes(c)
             assert not await takes(b, 0.1)
 
-    asyncio.run(scenario())
+    apart(scenario())
 
 
 def test_a_kernel_that_dies_while_it_computes_gives_its_turn_back():
@@ -305,7 +306,7 @@ def test_a_kernel_that_dies_while_it_computes_gives_its_turn_back():
             assert await takes(b)
             assert len(shared.computing) == 1
 
-    asyncio.run(scenario())
+    apart(scenario())
 
 
 def test_a_grant_that_comes_too_late_counts_for_nothing():
