@@ -67,6 +67,7 @@ class Turns:
         asyncio.get_running_loop().remove_reader(life)
         self._forget(life)
         life.close()
+        self._grant()
 
     def _hear(self, life: socket.socket) -> None:
         try:

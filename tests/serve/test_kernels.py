@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
+from apart import apart
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 
 from gdviz.app import turn
@@ -63,7 +65,7 @@ def with_kernels(scenario, spec=OwnKernel):
                 kernel.client.stop_channels()
             await manager.shutdown_all(now=True)
 
-    return asyncio.run(play())
+    return apart(play())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -211,7 +213,7 @@ def test_a_visitors_kernel_has_limits_and_outlives_them():
     async def scenario(start, _):
         kernel = await start()
         limits = await kernel.say(
-            "import resource as r; print(r.getrlimit(r.RLIMIT_DATA)[0], r.getrlimit(r.RLIMIT_CPU)[0])"
+            "from resource import *; print(getrlimit(RLIMIT_DATA)[0], getrlimit(RLIMIT_CPU)[0])"
         )
         return (
             limits,
@@ -228,16 +230,19 @@ def test_a_visitors_kernel_has_limits_and_outlives_them():
 # --- turns --------------------------------------------------------------------------------------
 
 
-class Others:
-    """Kernels that share one core, as sockets of this process."""
-
-    def __init__(self, count, cores=1):
-        self.turns = Turns(cores)
-        self.turns_of = []
-        for _ in range(count):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self.turns.join(ours)
-            self.turns_of.append(Silent(theirs))
+@contextmanager
+def others(count, cores=1):
+    """Turns of `count` kernels that share the cores, as sockets of this process."""
+    shared, mine = Turns(cores), []
+    for _ in range(count):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        shared.join(ours)
+        mine.append((ours, Silent(theirs)))
+    yield shared, [one for _, one in mine]
+    for ours, one in mine:
+        if ours.fileno() >= 0:
+            shared.leave(ours)
+        one.end()
 
 
 class Silent(turn.Turn):
@@ -254,6 +259,9 @@ class Silent(turn.Turn):
             if grant[0] == self._number:
                 self._granted.set()
 
+    def end(self):
+        self._life.close()
+
 
 async def takes(one, timeout=5.0):
     return await asyncio.to_thread(one.take, timeout)
@@ -261,45 +269,44 @@ async def takes(one, timeout=5.0):
 
 def test_as_many_compute_as_there_are_cores_in_the_order_in_which_they_asked():
     async def scenario():
-        a, b, c, d = Others(4, cores=2).turns_of
-        assert await takes(a)
-        assert await takes(b)
-        assert not await takes(c, 0.1)
-        assert not await takes(d, 0.1)
-        a.give()
-        assert await takes(c)
-        assert not await takes(d, 0.1)
-        b.give()
-        assert await takes(d)
+        with others(4, cores=2) as (_, (a, b, c, d)):
+            assert await takes(a)
+            assert await takes(b)
+            assert not await takes(c, 0.1)
+            assert not await takes(d, 0.1)
+            a.give()
+            assert await takes(c)
+            assert not await takes(d, 0.1)
+            b.give()
+            assert await takes(d)
 
-    asyncio.run(scenario())
+    apart(scenario())
 
 
 def test_who_wants_no_turn_any_more_is_passed_over():
     async def scenario():
-        a, b, c = Others(3).turns_of
-        assert await takes(a)
-        assert not await takes(b, 0.1)
-        assert not await takes(c, 0.1)
-        b.give()
-        a.give()
-        assert await takes(c)
-        assert not await takes(b, 0.1)
+        with others(3) as (_, (a, b, c)):
+            assert await takes(a)
+            assert not await takes(b, 0.1)
+            assert not await takes(c, 0.1)
+            b.give()
+            a.give()
+            assert await takes(c)
+            assert not await takes(b, 0.1)
 
-    asyncio.run(scenario())
+    apart(scenario())
 
 
 def test_a_kernel_that_dies_while_it_computes_gives_its_turn_back():
     async def scenario():
-        others = Others(2)
-        a, b = others.turns_of
-        assert await takes(a)
-        assert not await takes(b, 0.1)
-        a._life.shutdown(socket.SHUT_RDWR)
-        assert await takes(b)
-        assert len(others.turns.computing) == 1
+        with others(2) as (shared, (a, b)):
+            assert await takes(a)
+            assert not await takes(b, 0.1)
+            a._life.shutdown(socket.SHUT_RDWR)
+            assert await takes(b)
+            assert len(shared.computing) == 1
 
-    asyncio.run(scenario())
+    apart(scenario())
 
 
 def test_a_grant_that_comes_too_late_counts_for_nothing():
@@ -315,3 +322,4 @@ def test_a_grant_that_comes_too_late_counts_for_nothing():
     server.send(again[1:])
     assert mine.take(5)
     server.close()
+    mine.end()
