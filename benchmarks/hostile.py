@@ -14,7 +14,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -37,14 +37,17 @@ HARM = {
 }
 
 Frame = bytes | str
+Kind = Callable[["Vandal"], Iterator[Frame]]
 
 
 class Vandal(Student):
     """One hostile visitor; counts what was sent, by its kind, and harm that was done."""
 
-    def __init__(self, url: str, number: int, sent: Counter[str], harm: Counter[str]) -> None:
+    def __init__(
+        self, url: str, number: int, kinds: Sequence[Kind], sent: Counter[str], harm: Counter[str]
+    ) -> None:
         super().__init__(url, number=number)
-        self.sent, self.harm = sent, harm
+        self.kinds, self.sent, self.harm = kinds, sent, harm
 
     def hear(self, data: bytes) -> None:
         """Look at a message for what should not be in one."""
@@ -58,7 +61,7 @@ class Vandal(Student):
         self.doing = HOSTILE
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            kind = self.chance.choice(KINDS)
+            kind = self.chance.choice(self.kinds)
             for frame in kind(self):
                 text = isinstance(frame, str)
                 await (self.socket.send_str if text else self.socket.send_bytes)(frame)
@@ -158,9 +161,10 @@ def flood(vandal: Vandal) -> Iterator[Frame]:
         yield vandal.setting(**{vandal.trait: number % 7})
 
 
-KINDS: tuple[Callable[[Vandal], Iterator[Frame]], ...] = (
-    values, shapes, strangers, widgets, states, code, giants, rubbish, flood,
-)  # fmt: skip
+KINDS: dict[str, Kind] = {
+    kind.__name__: kind
+    for kind in (values, shapes, strangers, widgets, states, code, giants, rubbish, flood)
+}
 
 
 # --- the process ------------------------------------------------------------------------------
@@ -170,15 +174,17 @@ KINDS: tuple[Callable[[Vandal], Iterator[Frame]], ...] = (
 @click.argument("url")
 @click.option("--clients", default=2, show_default=True, type=click.IntRange(1, 50))
 @click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(1, 7200))
-def main(url: str, clients: int, seconds: float) -> None:
+@click.option("--only", type=click.Choice([*KINDS]), help="Send messages of one kind.")
+def main(url: str, clients: int, seconds: float, only: str | None) -> None:
     """Be hostile to the page of a lab."""
+    kinds = [KINDS[only]] if only else [*KINDS.values()]
     os.nice(19)
     sent, harm, failures = Counter[str](), Counter[str](), Counter[str]()
 
     async def attack(number: int) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            vandal = Vandal(url, number, sent, harm)
+            vandal = Vandal(url, number, kinds, sent, harm)
             await vandal.attend(left, 0)
             failures.update(vandal.failures)
             number += clients
