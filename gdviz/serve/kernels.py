@@ -27,13 +27,6 @@ from traitlets import Dict
 
 from gdviz.app.turn import ASK
 
-OPTIONS = [
-    "--HistoryManager.enabled=False",
-    "--IPKernelApp.log_level=40",
-    # Imported before there is a kernel, widgets do not listen for the page that asks for them all:
-    # it would wait four seconds and then ask for one after the other.
-    "--InteractiveShellApp.extra_extensions=ipywidgets",
-]
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two threads on a tiny tensor cost ten times the time of one
     "MPLBACKEND": "agg",
@@ -242,7 +235,7 @@ class OwnKernel(KernelSpecManager):
         """Return the one kernel's specification."""
         if kernel_name != KERNEL_NAME:
             raise NoSuchKernel(kernel_name)
-        plain = get_kernel_dict(OPTIONS)
+        plain = get_kernel_dict(["--HistoryManager.enabled=False", "--IPKernelApp.log_level=40"])
         return forked(KernelSpec(resource_dir=RESOURCES, env=ENVIRONMENT, **plain), self.limits)
 
 
