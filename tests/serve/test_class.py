@@ -137,6 +137,8 @@ def test_the_page_lets_its_visitor_in_by_itself(room, small, page):
     inside[0].leave()
     page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=120_000)
     assert "experiment=lonely" in page.url
+    page.goto("about:blank")
+    assert until(lambda: health(small)["kernels"] == 2)
 
 
 def test_numbers_for_prometheus(small):
