@@ -180,6 +180,7 @@ def in_autograd(X: Array, Y: Array, start: Array, q: Array) -> Array:
 
 
 LOOP = Loop(
-    "Edge of stability", f"{len(PACES)} runs × {STEPS} steps, λ_max {len(RECORD)} times, P = {NET.size}",
+    "Edge of stability",
+    f"{len(PACES)} runs × {STEPS} steps, λ_max {len(RECORD)} times, P = {NET.size}",
     draw, in_gdviz, in_numpy, in_jax, in_autograd, few=1,
 )  # fmt: skip

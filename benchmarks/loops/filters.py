@@ -4,6 +4,7 @@ gdviz decomposes and filters. So do NumPy and JAX here, which helps them; a loop
 every step.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from loops.loop import Answer, Array, Loop
 SEEDS, D, NOISE = range(5), 30, 0.5
 RATIOS = (1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 3, 4)
 """Model sizes p/n; the first is what one run of autograd has."""
-TIMES = np.unique(np.geomspace(1, 2000, 50).astype(int))
+TIMES = np.unique(np.geomspace(1, 2000, 50).round())
 
 
 def draw(size: int) -> dict[str, Any]:
@@ -35,36 +36,32 @@ def in_gdviz(Z: Array, y: Array, K: Array, k: Array, signal: Array, sizes: Any) 
     return np.stack([found.train, found.risk]).reshape(2, len(TIMES), -1).transpose(2, 0, 1)
 
 
-def filtered(np: Any, Z: Any, y: Any, K: Any, k: Any, signal: Any, sizes: Any) -> Any:
-    """The same, written once for NumPy and for JAX: (2, seeds, sizes, times)."""
-    train, risk = [], []
-    for p in sizes:
-        seen = Z[..., :p] / p**0.5
-        U, s, Vt = np.linalg.svd(seen, full_matrices=False)
-        coefficient = (U.mT @ y[..., None])[..., 0] / s
-        g = 1 - (1 - (s / s[:, :1]) ** 2)[:, None] ** TIMES[:, None]
-        w = (g * coefficient[:, None]) @ Vt
-        train.append(np.square(w @ seen.mT - y[:, None]).mean(-1))
-        bent = w @ K[:, :p, :p] / p - 2 * k[:, None, :p] / p**0.5
-        risk.append((w * bent).sum(-1) + signal[:, None])
-    return np.stack([np.stack(train, 1), np.stack(risk, 1)])
+def filtered(np: Any, Z: Any, y: Any, K: Any, k: Any, signal: Any, p: int) -> Any:
+    """Errors of the models of size p, (2, seeds, times): written once for NumPy and for JAX."""
+    seen = Z[..., :p] / p**0.5
+    U, s, Vt = np.linalg.svd(seen, full_matrices=False)
+    coefficient = (U.mT @ y[..., None])[..., 0] / s
+    g = 1 - (1 - (s / s[:, :1]) ** 2)[:, None] ** TIMES[:, None]
+    w = (g * coefficient[:, None]) @ Vt
+    train = np.square(w @ seen.mT - y[:, None]).mean(-1)
+    bent = w @ K[:, :p, :p] / p - 2 * k[:, None, :p] / p**0.5
+    return np.stack([train, (w * bent).sum(-1) + signal[:, None]])
 
 
-def by_run(found: Any) -> Any:
+def of_all(errors: Answer, sizes: Any, **given: Array) -> Array:
+    found = np.stack([errors(**given, p=p) for p in sizes], 2)
     return found.reshape(2, -1, len(TIMES)).swapaxes(0, 1)
 
 
 def in_numpy(**given: Any) -> Array:
-    return np.asarray(by_run(filtered(np, **given)))
+    return of_all(partial(filtered, np), **given)
 
 
 def in_jax() -> Answer:
-    from functools import partial
-
+    """One program a model size: eight decompositions in one never ended, with JAX 0.10."""
     import jax
 
-    compiled = jax.jit(partial(filtered, jax.numpy), static_argnames="sizes")
-    return lambda **given: by_run(compiled(**given))
+    return partial(of_all, jax.jit(partial(filtered, jax.numpy), static_argnames="p"))
 
 
 def in_autograd(Z: Array, y: Array, K: Array, k: Array, signal: Array, sizes: Any) -> Array:
@@ -74,7 +71,7 @@ def in_autograd(Z: Array, y: Array, K: Array, k: Array, signal: Array, sizes: An
         kernel, slope = torch.from_numpy(K[0, :p, :p] / p), torch.from_numpy(k[0, :p] / p**0.5)
         w = torch.zeros(p, dtype=seen.dtype, requires_grad=True)
         pace = len(labels) / torch.linalg.matrix_norm(seen, 2) ** 2
-        for t in range(1, TIMES[-1] + 1):
+        for t in range(1, int(TIMES[-1]) + 1):
             loss = (seen @ w - labels).square().mean() / 2
             (gradient,) = torch.autograd.grad(loss, w)
             with torch.no_grad():
@@ -88,6 +85,6 @@ def in_autograd(Z: Array, y: Array, K: Array, k: Array, signal: Array, sizes: An
 
 LOOP = Loop(
     "Spectral filters",
-    f"{len(SEEDS) * len(RATIOS)} models × {len(TIMES)} times up to {TIMES[-1]}, n = 100",
+    f"{len(SEEDS) * len(RATIOS)} models × {len(TIMES)} times up to {TIMES[-1]:.0f}, n = 100",
     draw, in_gdviz, in_numpy, in_jax, in_autograd, few=1,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Double descent of networks: two layers of many widths, trained on all samples.
 
-A network is a row (w_j, a_j) for each neuron, f(x) = Σ_j a_j tanh(w_j·x); narrower ones end in zeros.
+A network is a row (w_j, a_j) for each neuron, f(x) = Σ_j a_j tanh(w_j·x); narrower networks end
+in zeros.
 """
 
 from functools import partial
