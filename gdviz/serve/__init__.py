@@ -14,6 +14,8 @@ import click
 import gdviz
 
 ADDRESS = "127.0.0.1"
+JUPYTER = Path(__file__).parent / "jupyter"
+"""What Jupyter has to find: our Voilà template, and Voilà's settings as an extension."""
 
 
 class ServeError(RuntimeError):
@@ -115,7 +117,7 @@ def jupyter_paths() -> None:
 
     It lies in the package, since an editable install does not fill ``share/jupyter``.
     """
-    paths = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_PATH", "")]
+    paths = [str(JUPYTER), os.environ.get("JUPYTER_PATH", "")]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, paths))
 
 

@@ -25,21 +25,6 @@ def visit(page, voila_url):
 
 
 @pytest.fixture
-def another(chromium):
-    """Call it for a page of another browser, with other cookies."""
-    contexts = []
-
-    def open_page():
-        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
-        return contexts[-1].new_page()
-
-    yield open_page
-    for context in contexts:
-        context.pages[0].goto("about:blank")  # as in conftest: it frees the kernel
-        context.close()
-
-
-@pytest.fixture
 def served(serving, tmp_path):
     """Call it with lines of Python; the address of a server whose lab runs them first."""
 
