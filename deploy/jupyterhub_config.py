@@ -1,4 +1,6 @@
-"""What JupyterHub has to know to show the labs: ``jupyterhub --config deploy/jupyterhub_config.py``.
+"""What JupyterHub has to know to show the labs.
+
+Run it with ``jupyterhub --config deploy/jupyterhub_config.py``.
 
 For a hub whose users' servers run in its own Python environment. Who may log in, and what starts
 their servers, is up to the hub; left alone it takes the accounts of this machine.
