@@ -20,8 +20,8 @@ from gdviz.app.runner import Memory, Runner
 from gdviz.app.toolbar import Toolbar
 from gdviz.app.view import View
 from gdviz.app.work import Work
-from gdviz.descent import for_small_tensors
 from gdviz.compute import Computed
+from gdviz.descent import for_small_tensors
 from gdviz.lab import Experiment, Lab
 from gdviz.link import Link
 from gdviz.sketch import Sketchbook
@@ -111,7 +111,10 @@ class Page(widgets.VBox):  # type: ignore[misc]
 
     def compute(self, settings: Experiment[Any], watch: Watch) -> Computed:
         """Run settings wherever runs are computed, or recall what came of them."""
-        return self.memory.recall(settings, lambda: compute.simulate(settings, watch, self.device))
+        computed: Computed = self.memory.recall(
+            settings, lambda: compute.simulate(settings, watch, self.device)
+        )
+        return computed
 
     def here(self, view: View) -> Link:
         """The link to the picture that a view shows."""
