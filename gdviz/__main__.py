@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -256,12 +256,34 @@ def _grade(file: Path, memory: handin.Memory, watch: Watch) -> handin.Graded:
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="The first free one unless told.")
 @click.option("--browser/--no-browser", default=True, help="Open the gallery in a browser.")
+@click.option("--address", help="Network address to listen on; this machine alone unless told.")
+@click.option("--base-url", metavar="PATH", help="Path below which a proxy shows us, like /gdviz/.")
+@click.option("--kernels", type=int, help="Most visitors at a time; by the memory unless told.")
+@click.option("--embed", metavar="ORIGIN", multiple=True, help="Whose pages may frame ours.")
+@click.option(
+    "--password-file",
+    type=click.File(encoding="utf-8"),
+    help="A file whose first line visitors have to know.",
+)
 @compute_on
-def serve(port: int | None, browser: bool, compute: str | None) -> None:
-    """Serve the gallery and the labs as web apps, on this machine."""
+def serve(
+    port: int | None,
+    browser: bool,
+    password_file: TextIO | None,
+    compute: str | None,
+    **given: Any,
+) -> None:
+    """Serve the gallery and the labs as web apps, on this machine unless told."""
+    from gdviz.serve import Options, voila
+
+    chosen = {name: value for name, value in given.items() if value}
+    if password_file is not None:
+        chosen["password"] = password_file.readline().rstrip("\r\n")
+        if not chosen["password"]:
+            raise click.UsageError("--password-file must begin with a line that is not empty")
     if compute:
         _tell_kernels(compute)
-    _serve("voila", port, browser)
+    _serve(lambda: voila(Options(port=port, open_browser=browser, **chosen)))
 
 
 @main.command()
@@ -269,15 +291,17 @@ def serve(port: int | None, browser: bool, compute: str | None) -> None:
 @click.option("--browser/--no-browser", default=True, help="Open JupyterLab in a browser.")
 def lab(port: int | None, browser: bool) -> None:
     """Open the notebooks of the labs in JupyterLab."""
-    _serve("lab", port, browser)
-
-
-def _serve(what: str, port: int | None, browser: bool) -> None:
     from gdviz import serve
 
+    _serve(lambda: serve.lab(port, browser))
+
+
+def _serve(run: Callable[[], int]) -> None:
+    from gdviz.serve import ServeError
+
     try:
-        sys.exit(getattr(serve, what)(port, browser))
-    except serve.ServeError as error:
+        sys.exit(run())
+    except ServeError as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -363,7 +387,7 @@ def _cluster(address: str) -> compute.Cluster:
     """Return the cluster behind ``--compute``; an address that cannot be one is refused."""
     if find_spec("distributed") is None:
         raise click.ClickException('--compute needs Dask: pip install "gdviz[cluster]"')
-    if not re.fullmatch(r"(tcp|tls)://[^\s/:]+:\d{1,5}", address):
+    if not re.fullmatch(r"(tcp|tls)://\S+:\d{1,5}", address):
         raise click.UsageError(f"--compute takes tcp://HOST:PORT; got {address!r:.60}")
     return compute.cluster(address)
 

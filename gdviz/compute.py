@@ -113,7 +113,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         self._lock = threading.Lock()
-        self._client: Client | None = None
+        self._client: Any = None
         self._trouble, self._again = "", 0.0
         self._told: dict[str, float] = {}
 
@@ -146,7 +146,7 @@ class Cluster:
                 self._told.pop(key, None)
                 client.unsubscribe_topic(topic)
                 future.release()  # nobody else waiting, the worker ends the run
-        except (OSError, CancelledError) as error:  # what Dask says of a connection that is gone
+        except _gone() as error:
             self._lose(client, "does not answer any more", error)
         raise failure
 
@@ -159,12 +159,11 @@ class Cluster:
         """Look whether scheduler and workers are there."""
         client = self.client()
         try:
-            there = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=PATIENCE)[
-                "total_threads"
-            ]
-        except (OSError, CancelledError) as error:
+            identity = client.scheduler.identity
+            seen = client.sync(identity, n_workers=0, callback_timeout=PATIENCE)
+        except _gone() as error:
             self._lose(client, "does not answer any more", error)
-        if not there:
+        if not seen["total_threads"]:
             self._lose(client, "has no worker")
 
     def client(self) -> "Client":
@@ -191,7 +190,7 @@ class Cluster:
         with self._lock:
             if self._client is client:
                 self._client, self._again = None, time.monotonic() + RETRY
-                self._trouble = f"The cluster at {self.address} {why}"
+                self._trouble = f"The cluster {why}"
                 # Its threads would wait for the scheduler for as long as we are patient.
                 threading.Thread(target=client.close, args=(PATIENCE,), daemon=True).start()
         raise Unavailable(self._trouble) from error
@@ -220,8 +219,15 @@ class Cluster:
         client = self.client()
         workers = client.scheduler_info()["workers"].values()
         if not any(worker["resources"].get("GPU") for worker in workers):
-            raise Unavailable(f"The cluster at {self.address} has no worker that offers a GPU")
+            raise Unavailable("The cluster has no worker that offers a GPU")
         return {"GPU": 1}
+
+
+def _gone() -> tuple[type[Exception], ...]:
+    """What Dask raises when a connection is gone."""
+    from distributed.client import ClosedClientError
+
+    return OSError, CancelledError, ClosedClientError
 
 
 def _connect(address: str) -> "Client":
@@ -239,14 +245,14 @@ def _connect(address: str) -> "Client":
             warnings.simplefilter("ignore")  # that versions differ is told below, in one line
             client = Client(address, timeout=PATIENCE, set_as_default=False, name="gdviz")
     except Exception as error:  # no scheduler, or one that speaks another language
-        raise Unavailable(f"The cluster at {address} cannot be reached") from error
+        raise Unavailable("The cluster cannot be reached") from error
     try:
         unlike = _unlike(client.get_versions(packages=["gdviz"]))
     except Exception as error:
         unlike = f"cannot be asked for its versions: {error}"
     if unlike:
         client.close(timeout=PATIENCE)
-        raise Unavailable(f"The cluster at {address} {unlike}")
+        raise Unavailable(f"The cluster {unlike}")
     return client
 
 
