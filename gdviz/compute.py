@@ -264,7 +264,7 @@ def _unlike(versions: Mapping[str, Any]) -> str:
     for who, other in others:
         for package in ("python", "dask", "distributed", "gdviz"):
             wanted, found = _release(ours, package), _release(other["packages"], package)
-            if found != wanted and (who, package) != ("scheduler", "gdviz"):  # it only hands on
+            if found != wanted:
                 return f"has a {who} with {package} {found or 'missing'}; here it is {wanted}"
     return ""
 

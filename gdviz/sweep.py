@@ -12,6 +12,7 @@ same sweep, or a larger one, with the same file goes on where it ended.
 
 import errno
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -21,7 +22,6 @@ from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice, product
-from math import prod
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -91,10 +91,9 @@ def grid(one: Setting, text: str) -> list[Any]:
 def _spaced(one: Setting, text: str, parts: Sequence[str]) -> list[Any]:
     try:
         first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if not 1 <= count <= MOST_RUNS:
+        if not (math.isfinite(first) and math.isfinite(last) and 1 <= count <= MOST_RUNS):
             raise ValueError
-        spaced = (np.geomspace if one.scale == "log" else np.linspace)(first, last, count)
-        if not np.isfinite(spaced).all():
+        if one.scale == "log" and not (first > 0 and last > 0):
             raise ValueError
     except ValueError:
         kind = "above 0 " if one.scale == "log" else ""
@@ -102,6 +101,7 @@ def _spaced(one: Setting, text: str, parts: Sequence[str]) -> list[Any]:
             f"{one.name} takes FROM:TO:COUNT, two numbers {kind}and 1 to {MOST_RUNS} values; "
             f"got {text!r:.60}"
         ) from None
+    spaced = (np.geomspace if one.scale == "log" else np.linspace)(first, last, count)
     # Twelve digits: 0.01 and not 0.010000000000000002, which nobody would find again.
     values = spaced.round() if one.kind is int else (float(f"{value:.12g}") for value in spaced)
     return [[value] if one.shape else value for value in values]
@@ -122,7 +122,7 @@ def runs(start: Experiment[Any], grids: Mapping[str, Sequence[Any]]) -> list[Exp
         name: list(dict.fromkeys(kind.read(name, value) for value in values))
         for name, values in grids.items()
     }
-    count = prod(map(len, read.values()))
+    count = math.prod(map(len, read.values()))
     if not 1 <= count <= MOST_RUNS:
         raise SweepError(f"a sweep has 1 to {MOST_RUNS} runs; these grids make {count}")
     plain = start.plain()
@@ -320,7 +320,8 @@ def processes(jobs: int) -> Iterator[Executor]:
     # Ctrl+C reaches every process of a terminal and is for this one, which ends the others.
     heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pool.submit(int)
+        for _ in range(jobs):  # each call starts one
+            pool.submit(int)
     finally:
         signal.signal(signal.SIGINT, heard)
     try:
