@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from distributed import Client, LocalCluster
+from clusters import local, scheduler, worker
 
 from gdviz import __version__, compute
 from gdviz.__main__ import main
@@ -27,8 +27,6 @@ from gdviz.lab import Experiment, Lab, experiment
 from gdviz.lab import find as find_lab
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Cancelled, unwatched
-
-HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -88,13 +86,6 @@ def toys(monkeypatch):
         seen.clear()
     for event in (Toy.gate, Toy.started, Toy.ended):
         event.clear()
-
-
-@contextmanager
-def local(**options):
-    options = {"threads_per_worker": 1, "host": HERE, "dashboard_address": None, **options}
-    with LocalCluster(protocol="tcp", **options) as running:
-        yield running.scheduler_address
 
 
 @pytest.fixture
@@ -283,45 +274,6 @@ def test_a_page_computes_on_the_cluster(threads, to, monkeypatch):
     page.view.controls["mode"].widget.value = "fine"
     settle(page)
     assert "remembered on the cluster" in status(page)
-
-
-@contextmanager
-def scheduler(folder, *options):
-    """A scheduler in a process of its own, with no worker: the process and its address."""
-    file = folder / "scheduler.json"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", HERE, "--port=0"]
-    process = subprocess.Popen(
-        [*command, "--no-dashboard", "--scheduler-file", file, *options], cwd=folder,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        while True:
-            assert process.poll() is None
-            try:
-                address = json.loads(file.read_text())["address"]
-                break
-            except (OSError, ValueError):
-                time.sleep(0.05)
-        yield process, address
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def worker(address):
-    """A worker in a process of its own, which has no nanny to start it again."""
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", HERE]
-    process = subprocess.Popen(
-        [*command, "--nthreads=1", "--no-nanny", "--no-dashboard"], stderr=subprocess.DEVNULL
-    )
-    try:
-        with Client(address, set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=60)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
