@@ -166,7 +166,7 @@ def listen(port: int | None, first: int, address: str = ADDRESS) -> socket.socke
     """
     for candidate in [port] if port is not None else [*range(first, first + 50), 0]:
         try:
-            return socket.create_server((address, candidate), backlog=128)
+            return socket.create_server((address, candidate), backlog=1024)
         except OSError as error:
             reason: OSError = error
             if error.errno != errno.EADDRINUSE:

@@ -11,16 +11,18 @@ import time
 from collections import Counter
 from typing import Any
 
-from jupyter_server.services.kernels.connection.base import (
-    deserialize_binary_message,
-    deserialize_msg_from_ws_v1,
-)
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from tornado.web import HTTPError
 from voila.tornado.kernel_websocket_handler import (
     VoilaKernelWebsocketHandler,
     read_header_from_binary_message,
 )
 
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+"""The form of messages that our pages speak. In another one Voilà takes lengths for counts."""
+PARTS = range(6, 16)
+"""Offsets of a message: channel, header, parent, metadata, content, some buffers, and its end."""
 MOST_BYTES = 100_000
 """Of a message from a page; the longest that ours send are a few thousand."""
 RATE, BURST = 100.0, 500.0
@@ -67,7 +69,7 @@ class Connection(ZMQChannelsWebsocketConnection):
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """Pass a message on to the kernel, if it is one that a page sends."""
         try:
-            cost = price(incoming_msg, self.subprotocol)
+            cost = price(incoming_msg)
             # It belongs to the kernel, so that a new connection does not fill it.
             bucket = vars(self.kernel_manager).setdefault("gdviz_bucket", Bucket())
             if not bucket.take(cost):
@@ -86,18 +88,25 @@ class Connection(ZMQChannelsWebsocketConnection):
 class WebsocketHandler(VoilaKernelWebsocketHandler):  # type: ignore[misc]
     """The websocket of a page."""
 
+    async def get(self, kernel_id: str) -> None:
+        """Open it, for who speaks the form of our pages."""
+        if PROTOCOL not in self.request.headers.get("Sec-WebSocket-Protocol", ""):
+            raise HTTPError(400)
+        await super().get(kernel_id)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str:
+        """Speak that form."""
+        return PROTOCOL
+
     def write_message(self, message: bytes | dict[str, Any], binary: bool = False) -> Any:
         """Send the page what it may hear."""
-        if isinstance(message, bytes):
-            header = read_header_from_binary_message(message)
-        else:
-            header = message.get("header") if isinstance(message, dict) else None
+        header = read_header_from_binary_message(message) if isinstance(message, bytes) else None
         if not header or header.get("msg_type") not in FROM_KERNEL:
             return None
         return super().write_message(message, binary)
 
 
-def price(message: Any, subprotocol: str | None) -> float:
+def price(message: Any) -> float:
     """Return the tokens that a page's message costs.
 
     Raises
@@ -108,7 +117,7 @@ def price(message: Any, subprotocol: str | None) -> float:
     if len(message) > MOST_BYTES:
         raise Refused("size")
     try:
-        channel, kind, content = read(message, subprotocol)
+        channel, kind, content = read(message)
         target, data = content.get("target_name"), content.get("data")
     except Exception:  # anybody can send anything
         raise Refused("form") from None
@@ -127,13 +136,13 @@ def price(message: Any, subprotocol: str | None) -> float:
     raise Refused("type")
 
 
-def read(message: Any, subprotocol: str | None) -> tuple[str, str, dict[str, Any]]:
-    """Return channel, type and content of a message in either of Jupyter's two forms."""
-    if subprotocol == "v1.kernel.websocket.jupyter.org":
-        channel, (header, _, _, content, *_) = deserialize_msg_from_ws_v1(message)  # type: ignore[no-untyped-call]
-        return channel, json.loads(header)["msg_type"], json.loads(content)
-    if isinstance(message, bytes):
-        plain = deserialize_binary_message(message)  # type: ignore[no-untyped-call]
-    else:
-        plain = json.loads(message)
-    return plain["channel"], plain["header"]["msg_type"], plain["content"]
+def read(message: bytes) -> tuple[str, str, dict[str, Any]]:
+    """Return channel, type and content of a message.
+
+    Its first eight bytes say how many offsets follow, and whoever believed them would fill the
+    memory with those.
+    """
+    if int.from_bytes(message[:8], "little") not in PARTS:
+        raise Refused("form")
+    channel, (header, _, _, content, *_) = deserialize_msg_from_ws_v1(message)  # type: ignore[no-untyped-call]
+    return channel, json.loads(header)["msg_type"], json.loads(content)

@@ -36,6 +36,7 @@ PROVISIONER = "gdviz-warm"
 """The entry point of `WarmProvisioner`, for `jupyter_client`."""
 POSSIBLE = sys.platform == "linux"
 """Whether kernels can be forked: macOS can fork, but its libraries do not survive it."""
+MODULE = "gdviz.serve.warm"
 PATIENCE = 30.0
 """Seconds for a warm process to import everything and fork."""
 
@@ -66,6 +67,7 @@ class Turns:
         asyncio.get_running_loop().remove_reader(life)
         self._forget(life)
         life.close()
+        self._grant()
 
     def _hear(self, life: socket.socket) -> None:
         try:
@@ -154,9 +156,9 @@ class Warm:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gdviz.serve.warm", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=os.environ | ENVIRONMENT,
+                env=os.environ | ENVIRONMENT | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},  # a warning
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl+C is for the server
             )

@@ -59,10 +59,11 @@ class Kernels(AsyncMappingKernelManager):
             allowed = IDLE_IF_FULL if full else IDLE
         else:
             allowed = LEFT_IF_FULL if full else LEFT
-        idle = datetime.now(UTC) - self._kernels[kernel_id].last_activity
+        now = datetime.now(UTC)  # also where a kernel has only just started
+        idle = now - getattr(self._kernels[kernel_id], "last_activity", now)
         if idle.total_seconds() > allowed:
             metrics.CULLED.inc()
-            await self.shutdown_kernel(kernel_id, now=True)
+            await self.shutdown_kernel(kernel_id, now=True)  # type: ignore[no-untyped-call]
 
 
 class Server(Voila):  # type: ignore[misc]

@@ -9,6 +9,7 @@ kernel's life-line. On it the warm process answers with the kernel's number and 
 """
 
 import gc
+import importlib
 import json
 import os
 import random
@@ -17,11 +18,13 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from ipykernel import ipkernel
 from ipykernel.kernelapp import IPKernelApp
 
 from gdviz import descent, scene
@@ -30,6 +33,15 @@ from gdviz.lab import Lab, labs
 
 INIT = 1
 """A parent that a kernel need not watch: its life-line does that."""
+LATER = (
+    "torch",
+    "gdviz.app.page",
+    "ipykernel.debugger",
+    "IPython.extensions.storemagic",
+    "pdb",
+    "tornado.platform.asyncio",
+)
+"""What a kernel would import when it starts or first computes."""
 MESSAGE = 200_000
 """Most bytes of a request; an environment is a few thousand."""
 
@@ -37,6 +49,8 @@ MESSAGE = 200_000
 def serve(requests: socket.socket) -> None:
     """Fork kernels until the server goes; rehearse while there is nothing else to do."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system clears away kernels that ended
+    for name in LATER:
+        importlib.import_module(name)
     rehearsals = rehearse(labs().values())
     more = True
     while True:
@@ -58,15 +72,13 @@ def serve(requests: socket.socket) -> None:
 
 def answer(life: socket.socket, kernel: int) -> None:
     """Tell the server of a new kernel, unless one of the two is gone already."""
-    try:
+    with suppress(OSError):  # the server finds the life-line closed
         pidfd = os.pidfd_open(kernel)
         socket.send_fds(life, [str(kernel).encode()], [pidfd])
         os.close(pidfd)
-    except OSError:
-        pass  # the server finds the life-line closed
 
 
-def rehearse(shown: Any) -> Iterator[bool]:
+def rehearse(shown: Iterable[Lab]) -> Iterator[bool]:
     """Run and draw what each lab opens with: fonts, data and kernels of torch are then at hand."""
     for lab in shown:
         yield True
@@ -80,6 +92,18 @@ def opening(lab: Lab) -> None:
         scene.read(figure, film)
     except Exception as error:
         print(f"gdviz: {lab.name} could not be rehearsed: {error!r}", file=sys.stderr)  # noqa: T201
+
+
+class FewModules:
+    """`sys`, as a kernel's debugger sees it: it lists the modules that are loaded at the start.
+
+    Touching each of three thousand modules makes 17 MB of shared memory a kernel's own.
+    """
+
+    modules: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
 
 
 def become_kernel(
@@ -101,6 +125,7 @@ def become_kernel(
         mpl.rcParams["backend"] = env.get("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         turn.mine = turn.Turn(life)
         sys.argv = argv
+        vars(ipkernel)["sys"] = FewModules()
         IPKernelApp.launch_instance(argv[1:], parent_handle=INIT)
         code = 0
     finally:

@@ -124,7 +124,7 @@ def test_a_lab_that_fails_says_so_in_one_line(page, serving, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "perceptron_limit.ipynb")
     code = (
         "import pathlib, sys; from gdviz import serve;"
-        "serve.voila(int(sys.argv[2].split('=')[1]), False, pathlib.Path(sys.argv[1]))"
+        "serve.voila(serve.Options(int(sys.argv[2][7:]), False, pathlib.Path(sys.argv[1])))"
     )
     url = serving(sys.executable, "-c", code, str(tmp_path))
     page.goto(url + LAB)
