@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass
@@ -230,14 +231,21 @@ def _gone() -> tuple[type[Exception], ...]:
     return OSError, CancelledError, ClosedClientError
 
 
+def load() -> None:
+    """Import what a connection needs; that starts no thread, so a process may fork after it."""
+    try:
+        import dask
+
+        # Dask logs to standard error, which is part of a kernel's page.
+        dask.config.set({"logging": {"distributed": "critical", "distributed.client": "critical"}})
+        import distributed  # noqa: F401
+    except ImportError:
+        raise Unavailable("The cluster needs Dask, which is not installed here") from None
+
+
 def _connect(address: str) -> "Client":
     """Connect to a scheduler, and make sure that everybody runs the same software."""
-    import warnings
-
-    import dask
-
-    # Dask logs to standard error, which is part of a kernel's page.
-    dask.config.set({"logging": {"distributed": "critical", "distributed.client": "critical"}})
+    load()
     from distributed import Client
 
     try:

@@ -411,6 +411,14 @@ def test_without_dask_the_command_says_what_to_install(served, monkeypatch):
     assert "gdviz[cluster]" in gdviz("serve", "--compute", "tcp://127.0.0.1:9", code=1)
 
 
+def test_without_dask_a_page_computes_here(toys, to, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    to("tcp://127.0.0.1:9")
+    done = compute.simulate(Toy(size=2))
+    assert (done.result, done.where) == (2, "on CPU")
+    assert "Dask, which is not installed here" in done.trouble
+
+
 def test_a_sweep_runs_on_a_cluster(threads, tmp_path):
     file = tmp_path / "toys.jsonl"
     arguments = ("sweep", "toys.toy", "--grid", "size=0:8:9", "-o", str(file))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from clusters import scheduler, worker
-from visitor import Visit, expect
+from visitor import PATIENCE, Visit, expect
 
 pytestmark = pytest.mark.browser
 
@@ -14,16 +14,16 @@ def test_a_page_computes_on_a_cluster_and_goes_on_without_it(page, serving, tmp_
     with scheduler(tmp_path) as (process, address), worker(address):
         command = ("-m", "gdviz", "serve", "--no-browser", "--compute", address)
         visit = Visit(page, serving(sys.executable, *command))
-        expect(visit.status).to_contain_text(re.compile("computed in .* on the cluster"))
+        expect(visit.status).to_contain_text("on the cluster")
         process.kill()
         visit.preset("Zig-zag = perceptron").click()
         expect(visit.status).to_contain_text(
-            "The cluster does not answer any more: this was computed without it."
+            "The cluster does not answer any more: this was computed without it.", timeout=PATIENCE
         )
         expect(visit.status).to_contain_text(re.compile("computed in .* on CPU"))
         visit.preset("Two points").click()
-        expect(visit.find(".gd-notice")).to_contain_text("One step shoots the loss")
+        expect(visit.find(".gd-notice")).to_contain_text("One step shoots", timeout=PATIENCE)
         page.wait_for_timeout(5000)  # until the client of the cluster has given up
-        assert "distributed" not in page.content()
+        assert "distributed" not in page.inner_text("body")  # what Dask logs stays off the page
         assert address not in page.content()
         assert visit.complaints == []
