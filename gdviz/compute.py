@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -60,16 +61,22 @@ class Computed:
 
 
 def simulate(
-    experiment: Experiment[Any], watch: Watch = unwatched, device: str = "cpu"
+    experiment: Experiment[Any],
+    watch: Watch = unwatched,
+    device: str = "cpu",
+    away: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Computed:
     """Run an experiment on the cluster that the environment names; here, if that cannot be.
 
-    Raises what `Experiment.simulate` raises, wherever it runs.
+    It raises what `Experiment.simulate` raises, wherever that runs. The context `away` is entered
+    while this process only waits.
     """
     address, trouble = os.environ.get(ADDRESS), ""
     if address and name_of(type(experiment)):  # a worker finds experiments by their names
         try:
-            return Computed(cluster(address).simulate(experiment, watch, device), "on the cluster")
+            with away():
+                result = cluster(address).simulate(experiment, watch, device)
+            return Computed(result, "on the cluster")
         except Unavailable as error:
             trouble = f"{error}: this was computed without it."
     return Computed(experiment.simulate(watch, device), f"on {device.upper()}", trouble)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from clusters import local, scheduler, worker
 
 from gdviz import __version__, compute
 from gdviz.__main__ import main
+from gdviz.app import turn
 from gdviz.app.page import Page
 from gdviz.compute import Cluster, Unavailable
 from gdviz.film import Film
@@ -274,6 +276,34 @@ def test_a_page_computes_on_the_cluster(threads, to, monkeypatch):
     page.view.controls["mode"].widget.value = "fine"
     settle(page)
     assert "remembered on the cluster" in status(page)
+
+
+def test_a_page_that_waits_for_the_cluster_lets_others_compute(threads, to, monkeypatch):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    heard = []
+
+    def server():
+        while said := theirs.recv(16):
+            heard.append(said[:1])
+            if said[:1] == turn.ASK:
+                theirs.send(said[1:2])
+
+    threading.Thread(target=server, daemon=True).start()
+    monkeypatch.setattr(turn, "mine", turn.Turn(ours))
+    monkeypatch.setattr("gdviz.app.runner.SHARE", 0.0)
+    to(threads)
+    page = Page(TOYS)
+    settle(page)
+    heard.clear()
+    page.view.controls["mode"].widget.value = "wait"
+    assert Toy.started.wait(10)
+    time.sleep(1)
+    assert heard == [turn.ASK, turn.GIVE]
+    Toy.gate.set()
+    settle(page)
+    assert page.view.outcome.experiment.mode == "wait"
+    time.sleep(0.1)
+    assert heard == [turn.ASK, turn.GIVE] * 2
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

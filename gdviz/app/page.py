@@ -14,7 +14,7 @@ import ipywidgets as widgets
 
 from gdviz import compute, export
 from gdviz import link as links
-from gdviz.app import log, text
+from gdviz.app import log, text, turn
 from gdviz.app.exporter import Exporter, offered
 from gdviz.app.runner import Memory, Runner
 from gdviz.app.toolbar import Toolbar
@@ -112,7 +112,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
     def compute(self, settings: Experiment[Any], watch: Watch) -> Computed:
         """Run settings wherever runs are computed, or recall what came of them."""
         computed: Computed = self.memory.recall(
-            settings, lambda: compute.simulate(settings, watch, self.device)
+            settings, lambda: compute.simulate(settings, watch, self.device, turn.mine.lend)
         )
         return computed
 
