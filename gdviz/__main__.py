@@ -107,6 +107,7 @@ def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_
 @click.option(
     "--jobs", type=click.IntRange(1, 1024), help="Processes; one for each core unless told."
 )
+@click.option("--series/--no-series", default=True, help="Write the recorded series as well.")
 @compute_on
 @device
 def sweep(
@@ -116,6 +117,7 @@ def sweep(
     grids: tuple[str, ...],
     output: Path,
     jobs: int | None,
+    series: bool,
     compute: str | None,
     device: str,
 ) -> None:
@@ -128,7 +130,7 @@ def sweep(
     try:
         runs = sweep.runs(start, _grids(start, grids, values))
         with _workers(jobs, compute, device) as (executor, check), _bar("Sweeping") as watch:
-            failed = sweep.sweep(runs, output, executor, watch, check, device)
+            failed = sweep.sweep(runs, output, executor, watch, check, device, series)
     except (SettingError, sweep.SweepError) as error:
         raise click.UsageError(str(error)) from None
     except (sweep.Interrupted, Unavailable) as error:

@@ -142,6 +142,7 @@ def sweep(
     watch: Watch = unwatched,
     check: Callable[[], None] = lambda: None,
     device: str = "cpu",
+    series: bool = True,
 ) -> dict[str, str]:
     """Compute what `path` does not have yet of the runs, and add a line for each.
 
@@ -153,6 +154,8 @@ def sweep(
         Told the finished fraction.
     check
         Called now and then while nothing comes; may raise `gdviz.compute.Unavailable`.
+    series
+        Whether a line has the recorded series too, which are most of its bytes.
 
     Returns
     -------
@@ -178,7 +181,7 @@ def sweep(
         try:
             while True:
                 for link in islice(waiting, AHEAD - len(pending)):
-                    future = executor.submit(line, name, wanted[link].plain(), device)
+                    future = executor.submit(line, name, wanted[link].plain(), device, series)
                     pending[future] = link
                     future.add_done_callback(answers.put)
                 watch((len(done) + len(failed)) / len(wanted))
@@ -219,7 +222,7 @@ def _why(error: BaseException) -> str:
     return str(error)
 
 
-def line(name: str, plain: Mapping[str, Any], device: str) -> bytes:
+def line(name: str, plain: Mapping[str, Any], device: str, series: bool) -> bytes:
     """Compute a run and return its line: what each worker does."""
     experiment, result = compute.work(name, plain, device, _watch)
     link = Link(find(name.partition(".")[0]), experiment)
@@ -230,7 +233,8 @@ def line(name: str, plain: Mapping[str, Any], device: str) -> bytes:
         values[f"{claim}.predicted"] = finding.predicted
         values[f"{claim}.measured"] = finding.measured
         values[f"{claim}.verdict"] = finding.verdict.value
-    values |= {f"series.{one}": column for one, column in experiment.series(result).items()}
+    if series:
+        values |= {f"series.{one}": column for one, column in experiment.series(result).items()}
     return json.dumps(finite(values), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 

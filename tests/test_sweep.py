@@ -184,6 +184,13 @@ def test_what_is_not_finite_is_null(tmp_path, here):
     assert run["link"].startswith("perceptron_limit?experiment=race&steps=10")
 
 
+def test_a_line_without_series_is_short(tmp_path, here):
+    for series in (True, False):
+        sweep.sweep(races(0), tmp_path / str(series), here, series=series)
+    (long,), (short,) = lines(tmp_path / "True"), lines(tmp_path / "False")
+    assert {one for one in long if not one.startswith("series.")} == set(short) < set(long)
+
+
 def test_a_finished_run_is_never_computed_again(tmp_path, here):
     file, told = tmp_path / "a", []
     assert sweep.sweep(races(0, 1), file, here) == {}
