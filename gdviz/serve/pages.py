@@ -15,6 +15,7 @@ from gdviz.app import text
 from gdviz.lab import Experiment, Lab
 from gdviz.link import Link
 from gdviz.serve import pictures
+from gdviz.serve.room import AGAIN
 from gdviz.settings import declared
 
 TEMPLATES = Path(__file__).parent / "jupyter" / "voila" / "templates" / "gdviz"
@@ -86,7 +87,7 @@ def cover(lab: Lab, base_url: str, query: str = "") -> str:
 def waiting(lab: Lab, base_url: str, query: str, place: int) -> str:
     """Return the page of a visitor for whom there is no seat; it asks for itself again.
 
-    `place` is theirs in the line. Those far behind ask less often.
+    `place` is theirs in the line.
     """
     asked, _ = link.read_query(lab, query)
     return _render(
@@ -97,7 +98,7 @@ def waiting(lab: Lab, base_url: str, query: str, place: int) -> str:
         picture=pictures.picture(lab.name),
         base_url=base_url,
         place=place,
-        again=min(3 + place // 10, 15),
+        again=AGAIN,
     )
 
 

@@ -12,6 +12,10 @@ SEAT = 80_000_000
 """Bytes to count with for one visitor's kernel: what one measures, and a third more."""
 RESERVE = 1_000_000_000
 """Bytes for the server, the warm process and the system."""
+AGAIN = 4
+"""Seconds after which a page in the line asks again."""
+PATIENCE = 15.0
+"""Seconds after which a visitor who has not asked again has left."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -32,7 +36,7 @@ class Room:
         self,
         seats: int,
         taken: Callable[[], int],
-        patience: float = 30.0,
+        patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seats, self._taken, self._patience, self._clock = seats, taken, patience, clock

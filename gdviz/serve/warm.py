@@ -31,6 +31,9 @@ from gdviz import compute, descent, scene
 from gdviz.app import turn
 from gdviz.lab import Lab, labs
 
+WIDGETS = "--InteractiveShellApp.extra_extensions=ipywidgets"
+"""Imported before there is a kernel, widgets do not listen for the page that asks for them all:
+it would wait four seconds and then ask for one after the other."""
 INIT = 1
 """A parent that a kernel need not watch: its life-line does that."""
 LATER = (
@@ -129,7 +132,7 @@ def become_kernel(
         turn.mine = turn.Turn(life)
         sys.argv = argv
         vars(ipkernel)["sys"] = FewModules()
-        IPKernelApp.launch_instance(argv[1:], parent_handle=INIT)
+        IPKernelApp.launch_instance([*argv[1:], WIDGETS], parent_handle=INIT)
         code = 0
     finally:
         os._exit(code)  # what the warm process had planned for its own end is not a kernel's

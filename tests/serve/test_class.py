@@ -90,7 +90,8 @@ def room(small):
         came.append(Visitor(small))
         return came[-1]
 
-    assert until(lambda: health(small)["kernels"] == 0)
+    empty = {"kernels": 0, "waiting": 0}
+    assert until(lambda: health(small).items() >= empty.items())
     yield visitor
     for one in came:
         if hasattr(one, "kernel"):
@@ -106,9 +107,8 @@ def test_who_finds_no_seat_sees_their_place_and_is_let_in(room, small):
     fourth, fifth = room(), room()
     assert fourth.open() == 1
     assert fifth.open() == 2
-    assert health(small) == {
-        "status": "ok", "kernels": 3, "limit": 3, "waiting": 2, "computing": 0, "queued_runs": 0,
-    }  # fmt: skip
+    full = {"status": "ok", "kernels": 3, "limit": 3, "waiting": 2}
+    assert health(small).items() >= full.items()
     inside[0].leave()
     assert until(lambda: health(small)["kernels"] == 2)
     assert fifth.open() == 2
@@ -309,7 +309,7 @@ def test_who_does_not_know_the_password_sees_no_lab(page, gdviz_serve, tmp_path)
     page.get_by_label("password").fill("open sesame")
     page.get_by_role("button", name="Come in").click()
     page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=120_000)
-    assert page.url == url + LAB + "?experiment=sweep"
+    assert page.url.startswith(url + LAB + "?experiment=sweep")
 
 
 @pytest.mark.parametrize("next", ["https://example.org/", "//example.org", "/\\example.org"])

@@ -95,6 +95,14 @@ def test_a_kernel_is_forked_with_everything_imported():
     assert with_kernels(scenario) == f"{WARM.process.pid} True"
 
 
+def test_widgets_listen_for_a_page_that_asks_for_all_of_them():
+    async def scenario(start, _manager):
+        kernel = await start()
+        return await kernel.say("print(*get_ipython().kernel.comm_manager.targets)")
+
+    assert "jupyter.widget.control" in with_kernels(scenario).split()
+
+
 def test_the_warm_process_is_one_thread():
     assert os.listdir(f"/proc/{WARM.process.pid}/task") == [str(WARM.process.pid)]
 
