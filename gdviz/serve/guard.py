@@ -98,8 +98,19 @@ class WebsocketHandler(VoilaKernelWebsocketHandler):  # type: ignore[misc]
         """Speak that form."""
         return PROTOCOL
 
+    def on_message(self, message: Any) -> None:
+        """Hear the page, until we shut it out.
+
+        What was on its way then, in either direction, would be read in another form of Jupyter's
+        than it has: its first bytes as a number of parts, and of gigabytes.
+        """
+        if self.ws_connection is not None:
+            super().on_message(message)
+
     def write_message(self, message: bytes | dict[str, Any], binary: bool = False) -> Any:
         """Send the page what it may hear."""
+        if self.ws_connection is None:
+            return None
         header = read_header_from_binary_message(message) if isinstance(message, bytes) else None
         if not header or header.get("msg_type") not in FROM_KERNEL:
             return None

@@ -3,6 +3,7 @@
 import json
 import random
 import tracemalloc
+from unittest.mock import Mock
 
 import pytest
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
@@ -66,6 +67,22 @@ def test_a_message_that_claims_a_trillion_parts_takes_no_memory():
         price((10**12).to_bytes(8, "little") + b"\x01" * 1000)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_who_was_shown_out_is_not_heard(is_open):
+    handler = object.__new__(guard.WebsocketHandler)
+    handler.ws_connection = object() if is_open else None
+    handler.connection = Mock()
+    handler.on_message(message())
+    assert handler.connection.handle_incoming_message.called == is_open
+
+
+def test_who_was_shown_out_is_told_nothing(monkeypatch):
+    monkeypatch.setattr(guard, "read_header_from_binary_message", pytest.fail)
+    handler = object.__new__(guard.WebsocketHandler)
+    handler.ws_connection = None
+    assert handler.write_message(message()) is None
 
 
 def test_whatever_is_sent_it_passes_or_is_refused():
