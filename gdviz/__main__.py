@@ -276,16 +276,20 @@ def serve(
     **given: Any,
 ) -> None:
     """Serve the gallery and the labs as web apps, on this machine unless told."""
-    from gdviz.serve import Options, voila
+    from gdviz.serve import Options, ServeError, voila
 
-    chosen = {name: value for name, value in given.items() if value}
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if password_file is not None:
         chosen["password"] = password_file.readline().rstrip("\r\n")
         if not chosen["password"]:
             raise click.UsageError("--password-file must begin with a line that is not empty")
     if compute:
         _tell_kernels(compute)
-    _serve(lambda: voila(Options(port=port, open_browser=browser, **chosen)))
+    try:
+        options = Options(port=port, open_browser=browser, **chosen)
+    except ServeError as error:
+        raise click.UsageError(str(error)) from None
+    _serve(lambda: voila(options))
 
 
 @main.command()
