@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
@@ -82,6 +83,7 @@ class Connection(ZMQChannelsWebsocketConnection):
             if reason == "rate":
                 self.websocket_handler.close(1008, "too many messages")
             return
+        self.kernel_manager.last_activity = datetime.now(UTC)
         super().handle_incoming_message(incoming_msg)
 
 
