@@ -13,13 +13,7 @@ memory answers, and the time that the kernel itself reports for its simulation i
 """
 
 import json
-import os
-import platform
 import random
-import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -27,17 +21,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import click
 import nbformat
 import numpy as np
-import psutil
+from hosts import FLAGS, GDVIZ, VOILA, Host, browser_path, machine, running
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
-from wire import HERE, Wire
+from wire import Wire
 
 from gdviz import scene
 from gdviz.descent import for_small_tensors
@@ -48,16 +40,6 @@ LAB = "perceptron_limit"
 CONTESTANTS = {"gdviz": "gdviz", "inline": "interact\n+ inline", "ipympl": "ipympl"}
 DELAY = 0.1
 """Seconds of network delay, there and back."""
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HERE}",  # the peers ask CDNs for fonts
-]
 FOLDER = Path(__file__).parent
 Numbers = dict[str, list[float]]
 tell = Console(stderr=True)
@@ -108,7 +90,7 @@ def main(runs: int, quick: bool, as_json: bool) -> None:
     found: dict[str, Numbers] = {who: defaultdict(list) for who in CONTESTANTS}
     time_runs(found["gdviz"])
     with ExitStack() as stack:
-        hosts = {"gdviz": stack.enter_context(gdviz_server())}
+        hosts = {"gdviz": stack.enter_context(running(*GDVIZ))}
         hosts["inline"] = hosts["ipympl"] = stack.enter_context(peer_server())
         browser = stack.enter_context(chromium())
         measure_opening(browser, hosts, max(2, runs // 6), found)
@@ -141,14 +123,14 @@ def time_runs(found: Numbers) -> None:
 
 
 def measure_opening(
-    browser: Browser, hosts: dict[str, "Host"], runs: int, found: dict[str, Numbers]
+    browser: Browser, hosts: dict[str, Host], runs: int, found: dict[str, Numbers]
 ) -> None:
     """Seconds from GET to the first picture, and to the first answer; the first visit is idle."""
     for run in range(runs + 1):
         for who, host in hosts.items():
             tell.print(f"opening {who}, {run} of {runs}", style="dim")
             host.rest()
-            with visit(browser, host.url(who)) as page:
+            with visit(browser, host.url(notebook(who))) as page:
                 times = page.evaluate(f"stopwatch.open('{who}', 500)")
             if run:
                 found[who]["lost"].append(float(times is None))
@@ -157,14 +139,14 @@ def measure_opening(
 
 
 def measure_answers(
-    browser: Browser, hosts: dict[str, "Host"], runs: int, found: dict[str, Numbers], block: int = 6
+    browser: Browser, hosts: dict[str, Host], runs: int, found: dict[str, Numbers], block: int = 6
 ) -> float:
     """Times and bytes of scrubbing and of settings; returns the milliseconds of a frame."""
     with ExitStack() as stack:
         seats = []
         for who, host in hosts.items():
             wire = Wire(host.port)
-            page = stack.enter_context(visit(browser, host.url(who, wire.port)))
+            page = stack.enter_context(visit(browser, host.url(notebook(who), wire.port)))
             while page.evaluate(f"stopwatch.open('{who}', 500)") is None:
                 page.reload(wait_until="commit")
             seats.append(Seat(who, page, wire, unseen(), found[who]))
@@ -235,44 +217,9 @@ class Seat:
 # --- servers and the browser ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Host:
-    """A running server."""
-
-    process: psutil.Process
-    port: int
-
-    def url(self, who: str, port: int | None = None) -> str:
-        """Where a contestant's page is, perhaps through the port of a wire."""
-        name = LAB if who == "gdviz" else who
-        return f"http://{HERE}:{port or self.port}/voila/render/{name}.ipynb"
-
-    def rest(self, patience: int = 60) -> None:
-        """Wait until the server and its kernels have been idle for a second: all are warm."""
-        before = self._busy()
-        for _ in range(patience):
-            time.sleep(1)
-            now = self._busy()
-            if 0 <= now - before < 0.05:
-                return
-            before = now
-
-    def _busy(self) -> float:
-        """Seconds of computing so far, children included."""
-        total = 0.0
-        for process in [self.process, *self.process.children(recursive=True)]:
-            try:
-                total += sum(process.cpu_times()[:2])
-            except psutil.NoSuchProcess:
-                continue
-        return total
-
-
-@contextmanager
-def gdviz_server() -> Iterator[Host]:
-    """Run ``gdviz serve``."""
-    with running(sys.executable, "-m", "gdviz", "serve", "--no-browser") as host:
-        yield host
+def notebook(who: str) -> str:
+    """The notebook of a contestant."""
+    return LAB if who == "gdviz" else who
 
 
 @contextmanager
@@ -284,46 +231,15 @@ def peer_server() -> Iterator[Host]:
             nbformat.write(
                 nbformat.v4.new_notebook(cells=[cell]), Path(folder, f"{source.stem}.ipynb")
             )
-        with running(sys.executable, "-m", "voila", folder, "--no-browser") as host:
+        with running(*VOILA, folder) as host:
             yield host
 
 
 @contextmanager
-def running(*command: str) -> Iterator[Host]:
-    """Run a server until the block ends; it is up when it answers."""
-    with socket.create_server((HERE, 0)) as listener:
-        port = listener.getsockname()[1]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen([*command, f"--port={port}"], stdout=log, stderr=log,
-                                  env=environment)  # fmt: skip
-        try:
-            while not answers(port):
-                if server.poll() is not None:
-                    log.seek(0)
-                    raise click.ClickException(log.read().decode())
-                time.sleep(0.1)
-            yield Host(psutil.Process(server.pid), port)
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-def answers(port: int) -> bool:
-    try:
-        with urlopen(f"http://{HERE}:{port}/", timeout=10):
-            return True
-    except OSError:
-        return False
-
-
-@contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a headless Chromium: the one that GDVIZ_CHROMIUM names, or the first in the path."""
-    names = (os.environ.get("GDVIZ_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, (shutil.which(name) for name in names if name)), None)
+    """Start a headless Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         yield browser
         browser.close()
 
@@ -337,13 +253,6 @@ def visit(browser: Browser, url: str) -> Iterator[Page]:
         page.set_default_timeout(120_000)
         page.goto(url, wait_until="commit")
         yield page
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    return {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1),
-            "system": platform.platform(terse=True),
-            "python": platform.python_version()}  # fmt: skip
 
 
 # --- the table --------------------------------------------------------------------------------

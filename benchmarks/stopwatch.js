@@ -27,6 +27,8 @@
     [...document.querySelectorAll(kind)].find((widget) =>
       widget.querySelector(".widget-label")?.textContent.startsWith(label),
     );
+  const slider = () =>
+    [...document.querySelectorAll(".gd-control [role=slider]")].find((node) => node.offsetParent);
   const scrubber = () => labelled(".widget-slider", "Step")?.querySelector(".noUi-handle");
 
   /* For each contestant: what takes the arrow keys; what is on show, something else for each
@@ -82,6 +84,17 @@
       const said = who === "gdviz" ? () => true : undefined; // it has all that it needs
       return time(who, () => contestants[who].scrubber().dispatchEvent(press), said);
     },
+    /* Move the first slider that can be seen by one stop, to and fro between its ends. */
+    slide(who) {
+      const at = slider().getAttribute("aria-valuenow");
+      if (at === slider().getAttribute("aria-valuemax")) this.back = true;
+      if (at === slider().getAttribute("aria-valuemin")) this.back = false;
+      const press = new KeyboardEvent("keydown", {
+        key: this.back ? "ArrowLeft" : "ArrowRight",
+        bubbles: true,
+      });
+      return time(who, () => slider().dispatchEvent(press));
+    },
     /* Type three step sizes, the largest being `value`. */
     change(who, value) {
       const input = labelled(".widget-text", "Step sizes").querySelector("input");
@@ -98,15 +111,17 @@
       return value * { ms: 1, s: 1000 }[unit];
     },
     /* Milliseconds from the request for this page to its first picture, to the first that is
-       alive, and to the answer to a change; null if one of them never came. */
+       alive, and to the answer to a change; null if one of them never came. The change is to
+       three step sizes, the largest being `value`, or without it a slider's. */
     async open(who, value) {
       const still = () => one("#gd-cover svg")?.clientWidth > 0;
       const live = () => contestants[who].shown() !== undefined;
       const some = () => still() || live();
-      const usable = () => live() && labelled(".widget-text", "Step sizes");
+      const control = () => (value ? labelled(".widget-text", "Step sizes") : slider());
+      const usable = () => live() && control();
       const first = await frameWith(some, some, START);
       const ready = await frameWith(usable, live, START);
-      const changed = ready && (await this.change(who, value));
+      const changed = ready && (await (value ? this.change(who, value) : this.slide(who)));
       return changed && { first, ready, answer: performance.now() };
     },
     /* Milliseconds from frame to frame, on a page that does nothing. */

@@ -102,6 +102,13 @@ def for_small_tensors() -> None:
     torch.set_flush_denormal(True)
 
 
+def reseed() -> None:
+    """Give torch's global generator a state of its own, as a forked process has to."""
+    import torch
+
+    torch.seed()
+
+
 def _read(probe: Probe, weights: "Tensor") -> dict[str, NDArray[np.float64]]:
     # A probe may hand the block itself on, and the block is used again: hence the copy.
     return {name: reading.cpu().numpy().copy() for name, reading in probe(weights).items()}

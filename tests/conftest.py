@@ -82,12 +82,14 @@ def page(chromium, foreign):
             foreign.append(route.request.url)
             route.abort()
 
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    # Playwright's own waiting evaluates strings, which the policy of our pages forbids.
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
     context.route(lambda url: url.startswith(("http:", "https:", "ws:", "wss:")), answer)
     page = context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.goto("about:blank")  # leaving a page frees its kernel; closing a context does not
+    page.wait_for_timeout(50)  # its farewell passes through `answer`, which needs its turn
     context.close()
     assert not errors
 
@@ -113,9 +115,9 @@ def free_port():
 
 
 @contextmanager
-def running(command, port, log, **options):
+def running(command, port, log, path="/", **options):
     """Run a server; its address, with a slash at its end, is there once it answers."""
-    url = f"http://{HERE}:{port}/"
+    url = f"http://{HERE}:{port}{path}"
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
     try:
@@ -149,10 +151,47 @@ def serving(tmp_path):
         yield serve
 
 
+SERVE = [sys.executable, "-m", "gdviz", "serve", "--no-browser"]
+
+
 @pytest.fixture(scope="session")
 def voila_url(tmp_path_factory):
     """The address of a running ``gdviz serve``, with a slash at its end."""
     port, log = free_port(), tmp_path_factory.mktemp("serve") / "log"
-    command = [sys.executable, "-m", "gdviz", "serve", "--no-browser", f"--port={port}"]
-    with running(command, port, log) as url:
+    with running([*SERVE, f"--port={port}"], port, log) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def gdviz_serve(tmp_path_factory):
+    """Call it with options of ``gdviz serve``; it runs until the tests of the module are over."""
+    with ExitStack() as stack:
+
+        def serve(*options, path="/"):
+            port, log = free_port(), tmp_path_factory.mktemp("serve") / "log"
+            return stack.enter_context(
+                running([*SERVE, f"--port={port}", *options], port, log, path)
+            )
+
+        yield serve
+
+
+@pytest.fixture
+def accident(tmp_path):
+    """A server's address, and a call that gives its process id, or starts it again first."""
+    port = free_port()
+    with ExitStack() as stack:
+
+        def start():
+            stack.enter_context(running([*SERVE, f"--port={port}"], port, tmp_path / "log"))
+            tree = subprocess.check_output(["pgrep", "-f", f"gdviz serve .*port={port}"], text=True)
+            return int(tree.split()[0])
+
+        def server(again=False):
+            if again:
+                stack.close()
+                process.append(start())
+            return process[-1]
+
+        process = [start()]
+        yield f"http://{HERE}:{port}/", server

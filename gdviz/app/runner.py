@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gdviz.app import turn
 from gdviz.watch import Cancelled, Watch
 
 GRACE = 0.1
@@ -23,6 +24,8 @@ QUIET = 0.3
 """Seconds of a run before its progress is worth telling."""
 BEAT = 0.1
 """Seconds between two reports of progress."""
+SHARE = 0.25
+"""Seconds of a run after which others who wait for their turn come first."""
 
 _log = logging.getLogger(__name__)
 
@@ -87,19 +90,32 @@ class Runner:
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._waiting is not None)
+            # The place among other kernels is kept for whatever value is the newest by then.
+            self._await_turn()
+            with self._change:
                 job, self._waiting, self._stop_asked = self._waiting, None, False
                 self._running = job
-            assert job is not None
             try:
-                self._run(job)
+                if job is not None:
+                    self._run(job)
             except Exception:
                 _log.exception("a listener of the runner failed")
             with self._change:
                 self._running = None
                 self._change.notify_all()
                 idle = self._waiting is None
+            turn.mine.give()
             if idle:
                 self._rest()
+
+    def _await_turn(self) -> None:
+        """Wait for our turn, and tell whoever is waiting for a job that it does."""
+        while not turn.mine.take(QUIET):
+            with self._change:
+                job = self._waiting
+            if job is None:  # it was stopped
+                return
+            job.progressed(0.0)
 
     def _run(self, job: Job) -> None:
         try:
@@ -116,24 +132,34 @@ class Runner:
 
     def _watch(self, job: Job) -> Watch:
         """A watch that ends an unwanted run and tells the progress of a long one."""
-        start = told = time.monotonic()
+        start = told = shared = time.monotonic()
 
         def watch(fraction: float) -> None:
-            nonlocal told
+            nonlocal told, shared
             now = time.monotonic()
-            if self._stop_asked or (self._waiting is not None and now - start > GRACE):
+            if self._unwanted(now - start):
                 raise Cancelled
+            if now - shared > SHARE:
+                turn.mine.give()
+                while not turn.mine.take(BEAT):
+                    if self._unwanted(time.monotonic() - start):
+                        raise Cancelled
+                shared = time.monotonic()
             if now - start > QUIET and now - told > BEAT:
                 told = now
                 job.progressed(fraction)
 
         return watch
 
+    def _unwanted(self, seconds: float) -> bool:
+        """Whether a run that takes so long by now is to be given up."""
+        return self._stop_asked or (self._waiting is not None and seconds > GRACE)
+
 
 class Memory:
     """The last results, as many as fit into `size` bytes of arrays."""
 
-    def __init__(self, size: int = 64_000_000) -> None:
+    def __init__(self, size: int = 24_000_000) -> None:
         self.size = size
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 

@@ -1051,15 +1051,18 @@ class Stage {
 
   /* Say so when nobody answers any more: Jupyter's client tries again without a word. */
   listenToConnection() {
-    const changes = this.model.widget_manager?.kernel?.connectionStatusChanged;
-    const hear = (_kernel, status) => {
-      this.lost.textContent =
-        status === "connected"
-          ? ""
-          : "The connection is lost. This figure still plays; to change it, wait or reload the page.";
+    const kernel = this.model.widget_manager?.kernel;
+    const changes = [kernel?.connectionStatusChanged, kernel?.statusChanged];
+    const hear = () => {
+      if (kernel.status === "dead" || kernel.isDisposed)
+        this.lost.textContent = "This session has ended. Reload the page to go on from here.";
+      else if (kernel.connectionStatus === "connected") this.lost.textContent = "";
+      else
+        this.lost.textContent =
+          "The connection is lost. This figure still plays; to change it, wait or reload the page.";
     };
-    changes?.connect(hear);
-    return () => changes?.disconnect(hear);
+    for (const change of changes) change?.connect(hear);
+    return () => changes.forEach((change) => change?.disconnect(hear));
   }
 
   watch() {

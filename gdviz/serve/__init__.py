@@ -5,8 +5,10 @@ Importing this is cheap: Voilà, JupyterLab and matplotlib load when a server st
 
 import errno
 import os
+import re
 import shutil
 import socket
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -22,28 +24,60 @@ class ServeError(RuntimeError):
     """A server cannot start; the message is one line for whoever wanted it."""
 
 
-def voila(port: int | None = None, open_browser: bool = True, root: Path | None = None) -> int:
-    """Serve the gallery and the labs until interrupted; return the exit code.
-
-    Parameters
-    ----------
-    port
-        None for the first free one from 8866.
-    root
-        Folder of the lab notebooks, ``<lab>.ipynb``; None for gdviz's own.
+@dataclass(frozen=True)
+class Options:
+    """How the gallery and the labs are served.
 
     Raises
     ------
     ServeError
-        If the port is in use or there are no notebooks.
+        If a value makes no sense; says which.
     """
-    root = notebooks() if root is None else root
-    listener = listen(port, first=8866)
+
+    port: int | None = None
+    """None for the first free one from 8866."""
+    open_browser: bool = True
+    root: Path = field(default_factory=lambda: notebooks())
+    """Folder of the lab notebooks, ``<lab>.ipynb``; gdviz's own unless told."""
+    address: str = ADDRESS
+    """The network address to listen on; anything but 127.0.0.1 is open to others."""
+    base_url: str = "/"
+    """The path below which everything lies, where a proxy passes it on unchanged."""
+    kernels: int | None = None
+    """Most visitors at a time; None for what the memory has room for."""
+    embed: tuple[str, ...] = ()
+    """Origins, such as ``https://moodle.example.edu``, whose pages may frame ours."""
+    password: str = ""
+    """What a visitor has to know; empty for an open house."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"/([\w~.-]+/)*", self.base_url):
+            raise ServeError(f"base-url must be a path from / to /; got {self.base_url!r}")
+        for origin in self.embed:
+            if not re.fullmatch(r"https?://[\w.-]+(:\d+)?", origin):
+                raise ServeError(
+                    f"embed must be an origin like https://moodle.example.edu; got {origin!r}"
+                )
+        if self.kernels is not None and self.kernels < 1:
+            raise ServeError(f"kernels must be at least 1; got {self.kernels}")
+        if not any(self.root.glob("*.ipynb")):
+            raise ServeError(f"no notebooks in {self.root}")
+
+
+def voila(options: Options) -> int:
+    """Serve the gallery and the labs until interrupted; return the exit code.
+
+    Raises
+    ------
+    ServeError
+        If the port is in use.
+    """
+    listener = listen(options.port, 8866, options.address)
     from gdviz.serve.server import Server
 
-    url = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
+    url = f"http://{options.address}:{listener.getsockname()[1]}{options.base_url}"
     click.echo(f"gdviz is at {url} (Ctrl+C stops it); errors are told in {log_file()}")
-    return Server.serve(root, listener, open_browser)
+    return Server.serve(options, listener)
 
 
 def lab(port: int | None = None, open_browser: bool = True) -> int:
@@ -59,11 +93,14 @@ def lab(port: int | None = None, open_browser: bool = True) -> int:
         port = listener.getsockname()[1]
     from jupyterlab.labapp import LabApp
 
+    from gdviz.serve.kernels import POSSIBLE, WARM
+
     click.echo(f"Errors of the labs are told in {log_file()}")
     options = [
         f"--ServerApp.root_dir={root}",
         f"--ip={ADDRESS}",
         f"--port={port}",
+        "--ServerApp.kernel_spec_manager_class=gdviz.serve.kernels.WarmKernels",
         # Nothing is asked of the world outside.
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
@@ -72,6 +109,8 @@ def lab(port: int | None = None, open_browser: bool = True) -> int:
     if getattr(os, "geteuid", lambda: 1)() == 0:
         # A container often has no other user, and the server listens on this machine alone.
         options.append("--allow-root")
+    if POSSIBLE:
+        WARM.start()
     LabApp.launch_instance(options)
     return 0
 
@@ -121,7 +160,7 @@ def jupyter_paths() -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, paths))
 
 
-def listen(port: int | None, first: int) -> socket.socket:
+def listen(port: int | None, first: int, address: str = ADDRESS) -> socket.socket:
     """Return a socket that listens on `port`, or on the first free one from `first`.
 
     It is taken before anything slow starts, so that a port in use is told at once and
@@ -129,9 +168,10 @@ def listen(port: int | None, first: int) -> socket.socket:
     """
     for candidate in [port] if port is not None else [*range(first, first + 50), 0]:
         try:
-            return socket.create_server((ADDRESS, candidate), backlog=128)
+            return socket.create_server((address, candidate), backlog=1024)
         except OSError as error:
-            reason = error
+            reason: OSError = error
             if error.errno != errno.EADDRINUSE:
                 break
-    raise ServeError(f"cannot listen on port {port}: {os.strerror(reason.errno or 0).lower()}")
+    why = os.strerror(reason.errno).lower() if reason.errno and reason.errno > 0 else str(reason)
+    raise ServeError(f"cannot listen on {address}, port {candidate}: {why}")

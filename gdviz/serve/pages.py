@@ -15,6 +15,7 @@ from gdviz.app import text
 from gdviz.lab import Experiment, Lab
 from gdviz.link import Link
 from gdviz.serve import pictures
+from gdviz.serve.room import AGAIN
 from gdviz.settings import declared
 
 TEMPLATES = Path(__file__).parent / "jupyter" / "voila" / "templates" / "gdviz"
@@ -83,14 +84,46 @@ def cover(lab: Lab, base_url: str, query: str = "") -> str:
     )
 
 
-def missing() -> str:
+def waiting(lab: Lab, base_url: str, query: str, place: int) -> str:
+    """Return the page of a visitor for whom there is no seat; it asks for itself again.
+
+    `place` is theirs in the line.
+    """
+    asked, _ = link.read_query(lab, query)
+    return _render(
+        "waiting.html.j2",
+        lab=lab,
+        heading=text.heading(lab),
+        task=text.task(asked.task),
+        picture=pictures.picture(lab.name),
+        base_url=base_url,
+        place=place,
+        again=AGAIN,
+    )
+
+
+def login(base_url: str, following: str, wrong: bool) -> str:
+    """Return the page that asks for the password and then goes on to `following`."""
+    return _render("login.html.j2", base_url=base_url, following=following, wrong=wrong)
+
+
+def missing(base_url: str) -> str:
     """Return the page for an address that does not exist."""
-    return _render("message.html.j2", title="Nothing here", text="This address leads nowhere.")
+    return _message(base_url, "Nothing here", "This address leads nowhere.")
 
 
-def failed() -> str:
+def failed(base_url: str) -> str:
     """Return the page for a request that went wrong."""
-    return _render("message.html.j2", title="Something went wrong", text="Please try again.")
+    return _message(base_url, "Something went wrong", "Please try again.")
+
+
+def _message(base_url: str, title: str, text: str) -> str:
+    return _render("message.html.j2", base_url=base_url, title=title, text=text)
+
+
+def cover_script() -> str:
+    """Return the one script that stands in a page; its policy names it."""
+    return _style("cover.js")
 
 
 def apology() -> str:

@@ -1,33 +1,37 @@
 """Voilà with our gallery in front, and with nothing to render but the labs."""
 
+import hmac
 import logging
+import secrets
 import socket
 import threading
 import webbrowser
 from collections.abc import Mapping
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.web import HTTPError, RequestHandler
 from traitlets.config import Config
 from voila.app import Voila
 from voila.static_file_handler import AllowListFileHandler
 from voila.tornado.contentshandler import VoilaContentsHandler
 from voila.tornado.handler import TornadoVoilaHandler
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 from voila.voila_identity_provider import VoilaLoginHandler
 
 from gdviz.lab import Lab, labs
-from gdviz.serve import ADDRESS, jupyter_paths, pages, pictures
+from gdviz.serve import Options, guard, handlers, jupyter_paths, metrics, pictures
 from gdviz.serve.configuration import configuration
-from gdviz.serve.kernels import OwnKernel
+from gdviz.serve.kernels import POSSIBLE, WARM, PublicKernel
+from gdviz.serve.room import Room, seats
 
-POOL = 1
-"""Kernels of each lab that wait with everything imported; each takes about 200 MB."""
-APART = 4.0
-"""Seconds from one lab's first kernel to the next one's: all at once, none is ready for long."""
+LEFT, IDLE = 300, 7200
+"""Seconds until a kernel ends whose page is gone, and one whose page is open but unused."""
+LEFT_IF_FULL, IDLE_IF_FULL = 30, 1200
+"""The same while somebody waits for a seat."""
 
 DROPPED = {
     AllowListFileHandler,
@@ -41,149 +45,139 @@ DROPPED = {
 log = logging.getLogger("gdviz.serve")
 
 
-class Page(RequestHandler):
-    """A page of ours: when it fails, it says so calmly and in our own look."""
+class Kernels(AsyncMappingKernelManager):
+    """The kernels of visitors: who does not use theirs loses it, sooner while others wait.
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Write a page that does not exist, or a failure without its details."""
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(pages.missing() if status_code == 404 else pages.failed())
+    A tab that is closed ends its kernel by itself; this is for tabs that vanish or sleep.
+    """
 
+    def start_watching_activity(self, kernel_id: str) -> None:
+        """Have the websockets note it: to read all that a kernel says takes a fifth of our time."""
+        kernel = self._kernels[kernel_id]
+        kernel.reason, kernel.execution_state = "", "idle"
+        kernel.last_activity = datetime.now(UTC)
 
-class Missing(Page):
-    """Every address that is not ours."""
-
-    def prepare(self) -> None:
-        """Refuse."""
-        raise HTTPError(404)
-
-
-class Gallery(Page):
-    """The landing page; it needs no kernel and no script."""
-
-    def get(self) -> None:
-        """Write the page, with the pictures that are drawn by now."""
-        self.finish(pages.gallery(self.settings["labs"].values()))
-
-
-class Prepare(Page):
-    """The page on which a lecturer prepares a link; it needs no kernel and no script."""
-
-    def get(self, name: str) -> None:
-        """Write the page for the lab `name`, with the link that the form asks for; or 404."""
-        lab = self.settings["labs"].get(name)
-        if lab is None:
-            raise HTTPError(404)
-        form = {key: self.get_query_arguments(key) for key in self.request.query_arguments}
-        here = f"{self.request.protocol}://{self.request.host}{self.settings['base_url']}"
-        self.finish(pages.prepare(lab, form, here))
-
-
-class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
-    """A lab's page: what is known beforehand at once, then the notebook as it runs."""
-
-    async def get(self, path: str = "") -> None:
-        """Write the page of the lab `path`, or 404."""
-        lab = self.settings["labs"].get(path)
-        if lab is None:
-            raise HTTPError(404)
-        _ = self.xsrf_token  # sets the cookie without which a closing tab may not end its kernel
-        self.write(pages.cover(lab, self.base_url, self.request.query))
-        await self.flush()
-        try:
-            async for html in self.get_generator(f"{path}.ipynb"):
-                self.write(html)
-                await self.flush()
-        except Exception:
-            log.exception("the page of %s failed", path)
-            self.write(pages.apology())
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        """End a kernel that nobody has used for a while."""
+        assert isinstance(self.parent, Server)
+        full = self.parent.room.waiting > 0
+        if self._kernel_connections.get(kernel_id):
+            allowed = IDLE_IF_FULL if full else IDLE
+        else:
+            allowed = LEFT_IF_FULL if full else LEFT
+        idle = datetime.now(UTC) - self._kernels[kernel_id].last_activity
+        if idle.total_seconds() > allowed:
+            metrics.CULLED.inc()
+            await self.shutdown_kernel(kernel_id, now=True)  # type: ignore[no-untyped-call]
 
 
 class Server(Voila):  # type: ignore[misc]
     """One process: the gallery, the labs' pages, and their kernels."""
 
+    options: Options
     listener: socket.socket
     shown: Mapping[str, Lab]
+    room: Room
 
     @classmethod
-    def serve(cls, root: Path, listener: socket.socket, open_browser: bool) -> int:
-        """Serve the labs that have a notebook in `root` until a signal comes."""
+    def serve(cls, options: Options, listener: socket.socket) -> int:
+        """Serve the labs that have a notebook in the root until a signal comes."""
         jupyter_paths()
         # Jupyter hands Tornado its own ping times, at which Tornado warns for every visitor.
         logging.getLogger("tornado.general").setLevel(logging.ERROR)
+        root = options.root
         shown = {name: lab for name, lab in labs().items() if (root / f"{name}.ipynb").exists()}
+        if not POSSIBLE:
+            log.warning("kernels start cold on this system: it cannot fork them from a warm one")
         with pictures.drawing(shown.values()):
-            server = cls(config=_config(root, shown), open_browser=open_browser)
-            server.listener, server.shown = listener, shown
+            server = cls(config=_config(options), open_browser=options.open_browser)
+            server.options, server.listener, server.shown = options, listener, shown
             server.port = listener.getsockname()[1]
+            server.room = Room(options.kernels or seats(), lambda: len(server.kernel_manager))
             server.initialize([])
             server.start()
         return 0
 
     def init_settings(self) -> dict[str, Any]:
         """Add what our handlers need, and compression."""
+        password = self.options.password
+        # With a password, a member stays one when the server starts again.
+        key = b"gdviz" + password.encode() if password else secrets.token_bytes(32)
         settings: dict[str, Any] = super().init_settings()
         return settings | {
             "labs": self.shown,
-            "default_handler_class": Missing,
+            "room": self.room,
+            "password": password,
+            "embed": self.options.embed,
+            "policy": handlers.policy(self.options.embed),
+            "cookie_secret": hmac.digest(key, b"cookies", "sha256"),
+            "kernel_websocket_connection_class": guard.Connection,
+            "websocket_max_message_size": guard.MOST_BYTES,
+            "default_handler_class": handlers.Missing,
             "compress_response": True,
             "websocket_compression_options": {},
         }
 
     def init_handlers(self) -> list[Any]:
         """Put our pages in front of Voilà's own files and kernels."""
-        kept = [entry for entry in super().init_handlers() if entry[1] not in DROPPED]
         known = {
             "template_paths": self.template_paths,
             "config": self.config,
             "voila_configuration": self.voila_configuration,
         }
+        ours: list[Any] = [
+            ("", handlers.Gallery),
+            ("login", handlers.Login),
+            ("health", handlers.Health),
+            ("metrics", handlers.Metrics),
+            (r"link/(\w+)", handlers.Prepare),
+            (r"voila/render/(\w+)\.ipynb", handlers.LabPage, known),
+        ]
         return [
-            (r"/", Gallery),
-            (r"/link/(\w+)", Prepare),
-            (r"/voila/render/(\w+)\.ipynb", LabPage, known),
-            *kept,
+            *((self.base_url + path, *rest) for path, *rest in ours),
+            *(
+                (path, guard.WebsocketHandler if kind is VoilaKernelWebsocketHandler else kind, *_)
+                for path, kind, *_ in super().init_handlers()
+                if kind not in DROPPED
+            ),
         ]
 
     def listen(self) -> None:
         """Serve on our socket until a signal stops the loop."""
         self.listener.setblocking(False)  # the loop accepts until nobody waits
-        HTTPServer(self.app).add_sockets([self.listener])
+        # A proxy says who asks and how; without one these headers could only deceive their sender.
+        HTTPServer(self.app, xheaders=True).add_sockets([self.listener])
         if self.open_browser:
             self.launch_browser()
         self.ioloop = IOLoop.current()
-        for i, name in enumerate(self.shown):
-            self.ioloop.call_later(APART * i, self.preheat, f"{name}.ipynb")
+        if POSSIBLE:
+            WARM.start()
         try:
             self.ioloop.start()
         except KeyboardInterrupt:
             pass
         finally:
             self.stop()
-
-    def preheat(self, notebook: str) -> None:
-        """Have kernels of a notebook wait from now on."""
-        manager = self.kernel_manager
-        manager.kernel_pools_config = manager.kernel_pools_config | {notebook: {"pool_size": POOL}}
-        manager.fill_if_needed(delay=0, notebook_name=notebook)
+            WARM.stop()
 
     def launch_browser(self) -> None:
         """Open the gallery, without Voilà's page in between."""
         threading.Thread(target=webbrowser.open, args=(self.connection_url,), daemon=True).start()
 
 
-def _config(root: Path, shown: Mapping[str, Lab]) -> Config:
-    ours = {"preheat_kernel": True, "kernel_spec_manager_class": OwnKernel}
+def _config(options: Options) -> Config:
+    ours = {"kernel_spec_manager_class": PublicKernel, "multi_kernel_manager_class": Kernels}
     return Config(
         Voila={
-            "root_dir": str(root),
-            "ip": ADDRESS,
+            "root_dir": str(options.root),
+            "ip": options.address,
+            "base_url": options.base_url,
             "log_level": logging.ERROR,
             "config_file_paths": [],  # a user's own Voilà settings are for other pages
         },
         VoilaConfiguration=configuration() | ours,
-        VoilaKernelManager={"kernel_pools_config": {"default": {"pool_size": 0}}},
-        # A tab that is closed ends its kernel by itself; this is for tabs that vanish.
-        MappingKernelManager={"cull_idle_timeout": 300, "cull_interval": 30},
+        MappingKernelManager={"cull_idle_timeout": 1, "cull_interval": 15},  # see Kernels
         KernelManager={"shutdown_wait_time": 1.0},
+        # A kernel that died is not started again behind a page that knows nothing of it.
+        KernelRestarter={"restart_limit": 0},
     )

@@ -1,9 +1,11 @@
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
 
+from gdviz.app import turn
 from gdviz.app.runner import Job, Memory, Runner
 
 
@@ -173,3 +175,74 @@ def test_memory_keeps_nothing_of_a_run_that_was_cancelled():
     with pytest.raises(RuntimeError):
         memory.recall("a", fail)
     assert "a" not in memory
+
+
+class Shared(turn.Free):
+    """A turn that a test grants."""
+
+    def __init__(self):
+        self.granted = threading.Event()
+        self.asked, self.given = threading.Event(), 0
+
+    def take(self, timeout):
+        self.asked.set()
+        return self.granted.wait(min(timeout, 0.02))
+
+    def give(self):
+        self.given += 1
+        self.asked.clear()
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    monkeypatch.setattr(turn, "mine", Shared())
+    return turn.mine
+
+
+def test_nothing_is_computed_before_its_turn_and_the_wait_is_told(runner, heard, shared):
+    runner.submit(heard.job("a", lambda watch: 42))
+    while ("a", "at", 0.0) not in heard.said:
+        time.sleep(0.001)
+    assert ("a", "done", 42) not in heard.said
+    shared.granted.set()
+    assert runner.wait(10)
+    assert heard.said[-1] == ("a", "done", 42)
+    while not shared.given:
+        time.sleep(0.001)
+
+
+def test_the_newest_value_takes_the_turn_that_an_older_one_waited_for(runner, heard, shared):
+    for name in "abc":
+        runner.submit(heard.job(name, lambda watch: 42))
+        assert shared.asked.wait(10)
+    shared.granted.set()
+    assert runner.wait(10)
+    assert [said for said in heard.said if said[1] == "done"] == [("c", "done", 42)]
+
+
+def test_a_run_can_be_stopped_while_it_waits_for_its_turn(runner, heard, shared):
+    runner.submit(heard.job("a", lambda watch: 42))
+    assert shared.asked.wait(10)
+    runner.stop()
+    assert runner.wait(10)
+    assert heard.said[-1] == ("a", "stopped")
+    shared.granted.set()
+    runner.submit(heard.job("b", lambda watch: 7))
+    assert runner.wait(10)
+    assert heard.said[-1] == ("b", "done", 7)
+
+
+def test_a_long_run_lets_others_go_first_now_and_then(runner, heard, shared, monkeypatch):
+    monkeypatch.setattr("gdviz.app.runner.SHARE", 0.0)
+    shared.granted.set()
+    slow = Slow()
+    runner.submit(heard.job("a", slow))
+    while shared.given < 3:
+        time.sleep(0.001)
+    shared.granted.clear()  # others compute
+    while not shared.asked.is_set():
+        time.sleep(0.001)
+    runner.stop()  # and nobody has to wait for them to stop
+    assert slow.ended.wait(10)
+    assert runner.wait(10)
+    assert heard.said[-1] == ("a", "stopped")

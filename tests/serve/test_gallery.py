@@ -50,7 +50,13 @@ def test_a_page_without_labs_says_so():
 
 
 def test_no_page_of_ours_loads_anything(cache):
-    every = [pages.gallery([LAB]), pages.missing(), pages.failed()]
+    every = [
+        pages.gallery([LAB]),
+        pages.missing("/"),
+        pages.failed("/"),
+        pages.login("/", "/", wrong=True),
+        pages.waiting(LAB, "/", "", 7),
+    ]
     for html in every:
         assert "<script" not in html
         assert 'rel="stylesheet"' not in html

@@ -66,7 +66,31 @@ def test_a_port_in_use_is_told_before_anything_starts():
     with socket.create_server((serve.ADDRESS, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(serve.ServeError, match=f"port {port}: address already in use"):
-            serve.voila(port)
+            serve.voila(serve.Options(port=port))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"base_url": "course"}, "base-url must be a path from / to /; got 'course'"),
+        ({"base_url": "/a b/"}, "base-url must be a path"),
+        ({"embed": ("moodle.example.edu",)}, "embed must be an origin like"),
+        ({"embed": ("https://moodle.example.edu/course",)}, "embed must be an origin like"),
+        ({"embed": ("https://a.example; script-src *",)}, "embed must be an origin like"),
+        ({"kernels": 0}, "kernels must be at least 1; got 0"),
+        ({"root": Path("/nowhere")}, "no notebooks in /nowhere"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_told_in_one_line(given, why):
+    with pytest.raises(serve.ServeError) as error:
+        serve.Options(**given)
+    assert str(error.value).startswith(why)
+    assert "\n" not in str(error.value)
+
+
+def test_an_address_that_is_not_ours_is_told():
+    with pytest.raises(serve.ServeError, match=r"cannot listen on 203\.0\.113\.1, port 0: "):
+        serve.listen(0, first=0, address="203.0.113.1")
 
 
 def test_without_a_port_the_next_free_one_is_taken():

@@ -39,6 +39,21 @@ def test_the_gallery_leads_to_the_lab(page, foreign, voila_url):
     assert foreign == []
 
 
+def test_a_lab_works_under_its_own_policy(chromium, voila_url):
+    page = chromium.new_context().new_page()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(voila_url + LAB)
+    page.locator(".gd-stage[data-drawn]").first.wait_for(timeout=120_000)
+    assert not [line for line in said if "Content Security Policy" in line]
+    page.evaluate("document.head.append(Object.assign(document.createElement('script'),"
+                  " { textContent: 'window.injected = true' }))")  # fmt: skip
+    assert page.evaluate("window.injected") is None
+    assert [line for line in said if "Content Security Policy" in line]
+    page.goto(voila_url)
+    page.context.close()
+
+
 def test_the_gallery_needs_no_script(chromium, voila_url):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -124,7 +139,7 @@ def test_a_lab_that_fails_says_so_in_one_line(page, serving, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "perceptron_limit.ipynb")
     code = (
         "import pathlib, sys; from gdviz import serve;"
-        "serve.voila(int(sys.argv[2].split('=')[1]), False, pathlib.Path(sys.argv[1]))"
+        "serve.voila(serve.Options(int(sys.argv[2][7:]), False, pathlib.Path(sys.argv[1])))"
     )
     url = serving(sys.executable, "-c", code, str(tmp_path))
     page.goto(url + LAB)

@@ -1,0 +1,90 @@
+"""Turns: of all the kernels on a machine, as many compute at a time as it has cores.
+
+A kernel that `gdviz.serve` forked has a socket to its server: its life-line. The kernel asks for
+a turn there and gives it back, and ends when the server does. Any other kernel computes when it
+likes.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ASK, GIVE = b"+", b"-"
+
+
+class Free:
+    """The turn of a kernel that shares its machine with nobody."""
+
+    def take(self, timeout: float) -> bool:
+        """Have the turn at once."""
+        return True
+
+    def give(self) -> None:
+        """Have nobody to give it to."""
+
+    @contextmanager
+    def lend(self) -> Iterator[None]:
+        """Have nobody to lend it to."""
+        yield
+
+
+class Turn(Free):
+    """The turn of a kernel that waits for the others.
+
+    A request carries a number that its grant repeats: a grant that crosses with the end of its
+    request on the way means nothing any more.
+    """
+
+    def __init__(self, life: socket.socket) -> None:
+        self._life = life
+        self._number = 0
+        self._asked = self._lent = False
+        self._granted = threading.Event()
+        threading.Thread(target=self._listen, name="gdviz-life", daemon=True).start()
+
+    def take(self, timeout: float) -> bool:
+        """Ask for the turn, unless that has been done, and say whether it came in `timeout` s."""
+        if self._lent:
+            return True
+        if not self._asked:
+            self._number = (self._number + 1) % 256
+            self._granted.clear()
+            self._asked = True
+            self._send(ASK)
+        return self._granted.wait(timeout)
+
+    def give(self) -> None:
+        """Give the turn back, or want it no more."""
+        if self._asked:
+            self._asked = False
+            self._send(GIVE)
+
+    @contextmanager
+    def lend(self) -> Iterator[None]:
+        """Let others compute while this kernel only waits for another machine."""
+        self.give()
+        self._lent = True
+        try:
+            yield
+        finally:
+            self._lent = False
+            while not self.take(1):
+                pass
+
+    def _send(self, what: bytes) -> None:
+        try:
+            self._life.send(what + bytes([self._number]))
+        except OSError:
+            os._exit(1)  # the server is gone
+
+    def _listen(self) -> None:
+        while grant := self._life.recv(16):
+            if grant[0] == self._number:
+                self._granted.set()
+        os._exit(1)
+
+
+mine: Free = Free()
+"""The turn of this process; the warm process sets it in each kernel."""

@@ -1,0 +1,95 @@
+"""A full room is polite: who finds no seat waits in line, and is let in when one is free."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+SEAT = 80_000_000
+"""Bytes to count with for one visitor's kernel: what one measures, and a third more."""
+RESERVE = 1_000_000_000
+"""Bytes for the server, the warm process and the system."""
+AGAIN = 4
+"""Seconds after which a page in the line asks again."""
+PATIENCE = 15.0
+"""Seconds after which a visitor who has not asked again has left."""
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Room:
+    """Seats and a line, in the order in which visitors came.
+
+    Parameters
+    ----------
+    seats
+        How many kernels may live.
+    taken
+        Says how many do.
+    patience
+        Seconds after which a visitor who has not asked again has left the line.
+    """
+
+    def __init__(
+        self,
+        seats: int,
+        taken: Callable[[], int],
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seats, self._taken, self._patience, self._clock = seats, taken, patience, clock
+        self._line: OrderedDict[str, float] = OrderedDict()
+        self._coming = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in line."""
+        self._forget()
+        return len(self._line)
+
+    @property
+    def free(self) -> int:
+        """How many seats are free."""
+        return max(self.seats - self._taken() - self._coming, 0)
+
+    def enter(self, ticket: str) -> int:
+        """Return 0 if the visitor with this ticket may come in, else their place in the line."""
+        self._line[ticket] = self._clock()
+        self._forget()
+        place = list(self._line).index(ticket) + 1
+        if place > self.free:
+            return place
+        del self._line[ticket]
+        return 0
+
+    @contextmanager
+    def arrival(self) -> Iterator[None]:
+        """Keep a seat for a visitor who was let in and whose kernel does not live yet."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+
+    def _forget(self) -> None:
+        late = self._clock() - self._patience
+        for ticket in [ticket for ticket, seen in self._line.items() if seen < late]:
+            del self._line[ticket]
+
+
+def seats() -> int:
+    """Return how many kernels the memory of this machine, or of our share of it, has room for."""
+    return max(int((_memory() - RESERVE) // SEAT), 1)
+
+
+def _memory() -> int:
+    """Bytes that are free, of the machine or of the container."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        most = int((CGROUP / "memory.max").read_text())
+        used = int((CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+    return min(free, most - used)
