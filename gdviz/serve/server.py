@@ -110,6 +110,7 @@ class Server(Voila):  # type: ignore[misc]
             "password": password,
             "embed": self.options.embed,
             "policy": handlers.policy(self.options.embed),
+            "xsrf_cookie_kwargs": {"path": self.options.base_url},  # other sites share the host
             "cookie_secret": hmac.digest(key, b"cookies", "sha256"),
             "kernel_websocket_connection_class": guard.Connection,
             "websocket_max_message_size": guard.MOST_BYTES,
