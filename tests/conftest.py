@@ -80,6 +80,7 @@ def page(chromium, foreign):
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.goto("about:blank")  # leaving a page frees its kernel; closing a context does not
+    page.wait_for_timeout(50)  # its farewell passes through `answer`, which needs its turn
     context.close()
     assert not errors
 

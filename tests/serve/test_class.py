@@ -137,7 +137,7 @@ def test_the_page_lets_its_visitor_in_by_itself(room, small, page):
     inside[0].leave()
     page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=120_000)
     assert "experiment=lonely" in page.url
-    page.goto("about:blank")
+    page.goto(small)
     assert until(lambda: health(small)["kernels"] == 2)
 
 
@@ -188,6 +188,13 @@ async def connect(visitor, protocols=(guard.PROTOCOL,)):
     return await websocket_connect(url + "?session_id=x", subprotocols=list(protocols))
 
 
+async def hang_up(socket):
+    """Close a socket, and wait until the other end has heard it."""
+    socket.close()
+    while await socket.read_message() is not None:
+        pass
+
+
 async def answers(socket, kind, seconds=30):
     """Wait for a message of a kind, and return its content."""
     async with asyncio.timeout(seconds):
@@ -225,7 +232,7 @@ def test_code_is_not_run_and_nothing_is_told_of_errors(room, tmp_path):
             while "kernel_info_reply" not in heard:
                 _, (header, *_) = deserialize_msg_from_ws_v1(await socket.read_message())
                 heard.append(json.loads(header)["msg_type"])
-        socket.close()
+        await hang_up(socket)
         return heard
 
     heard = apart(scenario())
@@ -283,10 +290,10 @@ def test_whatever_is_sent_the_neighbour_notices_nothing(room, small):
             for _ in range(400):
                 await socket.write_message(nasty(), binary=True)
                 sent += 1
-            socket.close()
+            await hang_up(socket)
             await calm.write_message(message(), binary=True)
             assert (await answers(calm, "kernel_info_reply"))["status"] == "ok"
-        calm.close()
+        await hang_up(calm)
 
     apart(scenario())
     assert health(small)["status"] == "ok"
