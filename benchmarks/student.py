@@ -163,7 +163,7 @@ class Student:
         await asyncio.gather(*(load() for _ in range(CONNECTIONS)))
 
     async def leave(self) -> None:
-        """Leave as a tab that is closed: with a word that the kernel may end, and without socket."""
+        """Leave as a tab that is closed: say that the kernel may end, and close the socket."""
         self.doing = "leaving"
         try:
             if self.kernel:
