@@ -27,7 +27,7 @@ import numpy as np
 from ipykernel import ipkernel
 from ipykernel.kernelapp import IPKernelApp
 
-from gdviz import descent, scene
+from gdviz import compute, descent, scene
 from gdviz.app import turn
 from gdviz.lab import Lab, labs
 
@@ -54,6 +54,9 @@ def serve(requests: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system clears away kernels that ended
     for name in LATER:
         importlib.import_module(name)
+    if os.environ.get(compute.ADDRESS):
+        with suppress(compute.Unavailable):  # which each page tells
+            compute.load()
     rehearsals = rehearse(labs().values())
     more = True
     while True:

@@ -50,7 +50,7 @@ def served(serving, tmp_path):
         nbformat.write(notebook, tmp_path / "notebooks" / "perceptron_limit.ipynb")
         code = (
             "import pathlib, sys; from gdviz import serve;"
-            "serve.voila(int(sys.argv[2].split('=')[1]), False, pathlib.Path(sys.argv[1]))"
+            "serve.voila(serve.Options(int(sys.argv[2][7:]), False, pathlib.Path(sys.argv[1])))"
         )
         return serving(sys.executable, "-c", code, str(tmp_path / "notebooks"))
 
