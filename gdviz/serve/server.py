@@ -51,12 +51,6 @@ class Kernels(AsyncMappingKernelManager):
     A tab that is closed ends its kernel by itself; this is for tabs that vanish or sleep.
     """
 
-    def start_watching_activity(self, kernel_id: str) -> None:
-        """Have the websockets note it: to read all that a kernel says takes a fifth of our time."""
-        kernel = self._kernels[kernel_id]
-        kernel.reason, kernel.execution_state = "", "idle"
-        kernel.last_activity = datetime.now(UTC)
-
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         """End a kernel that nobody has used for a while."""
         assert isinstance(self.parent, Server)
@@ -65,7 +59,8 @@ class Kernels(AsyncMappingKernelManager):
             allowed = IDLE_IF_FULL if full else IDLE
         else:
             allowed = LEFT_IF_FULL if full else LEFT
-        idle = datetime.now(UTC) - self._kernels[kernel_id].last_activity
+        now = datetime.now(UTC)  # also where a kernel has only just started
+        idle = now - getattr(self._kernels[kernel_id], "last_activity", now)
         if idle.total_seconds() > allowed:
             metrics.CULLED.inc()
             await self.shutdown_kernel(kernel_id, now=True)  # type: ignore[no-untyped-call]
@@ -176,6 +171,8 @@ def _config(options: Options) -> Config:
             "config_file_paths": [],  # a user's own Voilà settings are for other pages
         },
         VoilaConfiguration=configuration() | ours,
+        # A server that is busy with a class hears late of what a page shows: it waits.
+        VoilaExecutor={"iopub_timeout": 60},
         MappingKernelManager={"cull_idle_timeout": 1, "cull_interval": 15},  # see Kernels
         KernelManager={"shutdown_wait_time": 1.0},
         # A kernel that died is not started again behind a page that knows nothing of it.
