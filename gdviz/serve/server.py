@@ -176,6 +176,8 @@ def _config(options: Options) -> Config:
             "config_file_paths": [],  # a user's own Voilà settings are for other pages
         },
         VoilaConfiguration=configuration() | ours,
+        # A server that is busy with a class hears late of what a page shows: it waits.
+        VoilaExecutor={"iopub_timeout": 60},
         MappingKernelManager={"cull_idle_timeout": 1, "cull_interval": 15},  # see Kernels
         KernelManager={"shutdown_wait_time": 1.0},
         # A kernel that died is not started again behind a page that knows nothing of it.
