@@ -3,6 +3,7 @@
 import hmac
 import logging
 import secrets
+import shutil
 import socket
 import threading
 import webbrowser
@@ -159,6 +160,10 @@ class Server(Voila):  # type: ignore[misc]
         finally:
             self.stop()
             WARM.stop()
+
+    def stop(self) -> None:
+        """End; our kernels do so by themselves, in whatever state they are."""
+        shutil.rmtree(self.connection_dir, ignore_errors=True)
 
     def launch_browser(self) -> None:
         """Open the gallery, without Voilà's page in between."""
