@@ -14,6 +14,7 @@ from typing import Any
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from tornado.web import GZipContentEncoding
 from traitlets.config import Config
 from voila.app import Voila
 from voila.static_file_handler import AllowListFileHandler
@@ -44,6 +45,12 @@ DROPPED = {
 """What Voilà would serve besides: any notebook and file below the root, and a login."""
 
 log = logging.getLogger("gdviz.serve")
+
+
+class Quick(GZipContentEncoding):
+    """Compression in a third of the time, and a sixth larger: a class loads many files at once."""
+
+    GZIP_LEVEL = 1
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -115,7 +122,7 @@ class Server(Voila):  # type: ignore[misc]
             "kernel_websocket_connection_class": guard.Connection,
             "websocket_max_message_size": guard.MOST_BYTES,
             "default_handler_class": handlers.Missing,
-            "compress_response": True,
+            "transforms": [Quick],
             "websocket_compression_options": {},
         }
 
