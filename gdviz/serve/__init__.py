@@ -142,13 +142,24 @@ def workspace(source: Path) -> Path:
 
 
 def log_file() -> Path:
-    """Return the file for what goes wrong on a lab's page, and let our kernels know of it."""
+    """Return the file for what goes wrong on a lab's page, and let our kernels know of it.
+
+    Raises
+    ------
+    ServeError
+        If it cannot be written.
+    """
     from jupyter_core.paths import jupyter_runtime_dir
 
-    file = Path(jupyter_runtime_dir()) / "gdviz.log"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("GDVIZ_LOG", str(file))
-    return Path(os.environ["GDVIZ_LOG"])
+    file = Path(os.environ.get("GDVIZ_LOG") or Path(jupyter_runtime_dir()) / "gdviz.log")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise ServeError(f"cannot write {file}: {why}; GDVIZ_LOG may name another file") from None
+    os.environ["GDVIZ_LOG"] = str(file)
+    return file
 
 
 def jupyter_paths() -> None:

@@ -32,6 +32,9 @@ STATE = 20.0
 """Tokens that it costs to have all widgets tell their state."""
 CONTROL = "jupyter.widget.control"
 """The comm on which a page asks for that; the only one that it may open."""
+COMMS = {"comm_open", "comm_msg", "comm_close"}
+LONGEST_ID = 100
+"""Characters of a comm's name; those of Jupyter have 36."""
 FROM_KERNEL = {
     "comm_open", "comm_msg", "comm_close", "comm_info_reply", "kernel_info_reply", "status",
 }  # fmt: skip
@@ -131,11 +134,14 @@ def price(message: Any) -> float:
         raise Refused("size")
     try:
         channel, kind, content = read(message)
-        target, data = content.get("target_name"), content.get("data")
+        target, comm = content.get("target_name"), content.get("comm_id")
+        data = content.get("data")
     except Exception:  # anybody can send anything
         raise Refused("form") from None
     if channel != "shell":
         raise Refused("channel")
+    if kind in COMMS and not (isinstance(comm, str) and len(comm) <= LONGEST_ID):
+        raise Refused("comm")
     match kind:
         case "comm_open":
             if target != CONTROL:

@@ -6,9 +6,12 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 from http.cookiejar import CookieJar
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
@@ -188,17 +191,17 @@ async def connect(visitor, protocols=(guard.PROTOCOL,)):
     return await websocket_connect(url + "?session_id=x", subprotocols=list(protocols))
 
 
-async def hang_up(socket):
+async def hang_up(link):
     """Close a socket, and wait until the other end has heard it."""
-    socket.close()
-    while await socket.read_message() is not None:
+    link.close()
+    while await link.read_message() is not None:
         pass
 
 
-async def answers(socket, kind, seconds=30):
+async def answers(link, kind, seconds=30):
     """Wait for a message of a kind, and return its content."""
     async with asyncio.timeout(seconds):
-        while (raw := await socket.read_message()) is not None:
+        while (raw := await link.read_message()) is not None:
             _, (header, _, _, content, *_) = deserialize_msg_from_ws_v1(raw)
             if json.loads(header)["msg_type"] == kind:
                 return json.loads(content)
@@ -218,21 +221,21 @@ def test_code_is_not_run_and_nothing_is_told_of_errors(room, tmp_path):
     proof = tmp_path / "proof"
 
     async def scenario():
-        socket = await connect(visitor)
-        await socket.write_message(
+        link = await connect(visitor)
+        await link.write_message(
             message("execute_request", {"code": f"open({str(proof)!r}, 'w')"}), binary=True
         )
         for data in ({"method": "update", "state": {"value": "\0"}}, [1], None, {"method": 7}):
-            await socket.write_message(
+            await link.write_message(
                 message("comm_msg", {"comm_id": "nobody", "data": data}), binary=True
             )
-        await socket.write_message(message(), binary=True)
+        await link.write_message(message(), binary=True)
         heard = []
         async with asyncio.timeout(30):
             while "kernel_info_reply" not in heard:
-                _, (header, *_) = deserialize_msg_from_ws_v1(await socket.read_message())
+                _, (header, *_) = deserialize_msg_from_ws_v1(await link.read_message())
                 heard.append(json.loads(header)["msg_type"])
-        await hang_up(socket)
+        await hang_up(link)
         return heard
 
     heard = apart(scenario())
@@ -245,13 +248,13 @@ def test_an_oversized_message_ends_the_connection_and_a_flood_too(room):
     visitor.open()
 
     async def after(messages):
-        socket = await connect(visitor)
+        link = await connect(visitor)
         for one in messages:
-            await socket.write_message(one, binary=True)
-        while await socket.read_message() is not None:
+            await link.write_message(one, binary=True)
+        while await link.read_message() is not None:
             pass
-        socket.close()
-        return socket.close_code
+        link.close()
+        return link.close_code
 
     assert apart(after([b"\0" * (guard.MOST_BYTES + 1)])) == 1009
     assert apart(after([message()] * (int(guard.BURST) + 200))) == 1008
@@ -283,11 +286,11 @@ def test_whatever_is_sent_the_neighbour_notices_nothing(room, small):
         calm = await connect(neighbour)
         sent = 0
         while sent < 2000:
-            socket = await connect(hostile)
+            link = await connect(hostile)
             for _ in range(400):
-                await socket.write_message(nasty(), binary=True)
+                await link.write_message(nasty(), binary=True)
                 sent += 1
-            await hang_up(socket)
+            await hang_up(link)
             await calm.write_message(message(), binary=True)
             assert (await answers(calm, "kernel_info_reply"))["status"] == "ok"
         await hang_up(calm)
@@ -332,6 +335,52 @@ def test_a_login_leads_nowhere_else(page, gdviz_serve, tmp_path, next):
 
 LOST = """(words) => [...document.querySelectorAll(".gd-lost")]
     .some((node) => new RegExp(words).test(node.textContent))"""
+
+
+def test_a_signal_in_the_middle_of_everything_is_an_orderly_end(tmp_path):
+    with socket.create_server((HERE, 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "gdviz", "serve", "--no-browser", f"--port={port}"]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://{HERE}:{port}/"
+
+    async def arrive():
+        visits = [asyncio.to_thread(Visitor(url).open) for _ in range(3)]
+        signalled = asyncio.to_thread(lambda: until(lambda: of_kernels(server.pid)))
+        *_, there = await asyncio.gather(*visits, end(signalled), return_exceptions=True)
+        return there
+
+    async def end(signalled):
+        there = await signalled
+        server.terminate()
+        return there
+
+    assert until(lambda: answered(url))
+    assert apart(arrive()) is True
+    kernels_then = of_kernels(server.pid)
+    assert server.wait(timeout=60) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in kernels_then))
+
+
+def answered(url):
+    try:
+        return bool(health(url))
+    except OSError:
+        return False
+
+
+def test_a_log_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "gdviz", "serve", "--no-browser"],
+        env=os.environ | {"GDVIZ_LOG": "/proc/nowhere/gdviz.log"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: cannot write /proc/nowhere/gdviz.log: ")
+    assert len(run.stderr.splitlines()) == 1
 
 
 def of_kernels(server):
