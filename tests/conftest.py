@@ -100,7 +100,9 @@ def another(chromium):
     contexts = []
 
     def open_page():
-        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
+        contexts.append(
+            chromium.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
+        )
         return contexts[-1].new_page()
 
     yield open_page

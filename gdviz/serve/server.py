@@ -27,7 +27,7 @@ from voila.voila_identity_provider import VoilaLoginHandler
 from gdviz.lab import Lab, labs
 from gdviz.serve import Options, guard, handlers, jupyter_paths, metrics, pictures
 from gdviz.serve.configuration import configuration
-from gdviz.serve.kernels import POSSIBLE, WARM, PublicKernel
+from gdviz.serve.kernels import POSSIBLE, WARM, PublicKernel, many_files
 from gdviz.serve.room import Room, seats
 
 LEFT, IDLE = 300, 7200
@@ -95,7 +95,9 @@ class Server(Voila):  # type: ignore[misc]
         logging.getLogger("tornado.general").setLevel(logging.ERROR)
         root = options.root
         shown = {name: lab for name, lab in labs().items() if (root / f"{name}.ipynb").exists()}
-        if not POSSIBLE:
+        if POSSIBLE:
+            many_files()
+        else:
             log.warning("kernels start cold on this system: it cannot fork them from a warm one")
         with pictures.drawing(shown.values()):
             server = cls(config=_config(options), open_browser=options.open_browser)
