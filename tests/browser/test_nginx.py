@@ -46,7 +46,7 @@ def nginx(tmp_path_factory):
                 "listen 80;": f"listen {HERE}:{port};",
                 "127.0.0.1:8866": f"{HERE}:{behind}",
                 "/var/cache/nginx-gdviz": str(folder / "cache"),
-                "server_name labs.example.edu;": "location = / { return 204; }  # the rest of the site",
+                "server_name labs.example.edu;": "location = / { return 204; }",
                 **changes,
             }.items():
                 assert old in site
