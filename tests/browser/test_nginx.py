@@ -144,12 +144,20 @@ def test_scripts_are_asked_of_gdviz_once(nginx, behind, site):
         assert answers[0][2] == answers[1][2] == get(f"{site}voila/{script}")[2]
 
 
-def test_a_prepared_link_is_one_for_the_public(site, behind):
+def test_a_prepared_link_is_one_for_the_public(nginx, behind, site):
     form = "link/perceptron_limit?experiment=race&task=Look"
     assert f'href="{site}voila/render/perceptron_limit.ipynb?' in get(site + form)[2]
-    outside = {"Host": "labs.example.edu", "X_Forwarded_Proto": "https"}
-    html = get(behind + form, **outside)[2]
+    secure = nginx(
+        urlsplit(behind).port, **{"X-Forwarded-Proto $scheme": "X-Forwarded-Proto https"}
+    )
+    html = get(f"{secure}gdviz/{form}", Host="labs.example.edu")[2]
     assert 'href="https://labs.example.edu/gdviz/voila/render/perceptron_limit.ipynb?' in html
+
+
+def test_other_sites_of_the_host_never_see_our_cookies(site):
+    cookies = get(site + ADDRESS)[1].get_all("Set-Cookie")
+    assert any(cookie.startswith("_xsrf=") for cookie in cookies)
+    assert all(re.search("path=/gdviz/(;|$)", cookie, re.IGNORECASE) for cookie in cookies)
 
 
 def test_what_is_missing_leads_back_below_the_path(page, site):
