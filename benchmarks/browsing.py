@@ -72,8 +72,7 @@ async def visit(browser: Browser, url: str) -> AsyncIterator[Page]:
         page = await context.new_page()
         page.set_default_timeout(PATIENCE)
         await page.goto(url, wait_until="commit")
-        inside = "document.body && !('gdQueue' in document.body.dataset)"
-        await page.wait_for_function(inside, timeout=0)
+        await page.wait_for_selector("body:not([data-gd-queue])", state="attached", timeout=0)
         yield page
         await page.goto("about:blank")  # leaving a page frees its kernel; closing one does not
 

@@ -163,20 +163,20 @@ class Student:
         await asyncio.gather(*(load() for _ in range(CONNECTIONS)))
 
     async def leave(self) -> None:
-        """Leave as a tab that is closed: the kernel may end, and the socket does."""
+        """Leave as a tab that is closed: say that the kernel may end, and close the socket."""
         self.doing = "leaving"
-        if not self.kernel:
-            return
         try:
-            if self.socket is not None:
-                await self.socket.close()
-            goodbye = {"_xsrf": self._xsrf()}
-            address = f"{self._at}/voila/api/shutdown/{self.kernel}"
-            async with self._web.post(address, data=aiohttp.FormData(goodbye)) as answer:
-                if answer.status != 204:
-                    raise Failed(f"status {answer.status}")
+            if self.kernel:
+                await asyncio.gather(self._end(), *([self.socket.close()] if self.socket else []))
         except (Failed, aiohttp.ClientError, OSError) as error:
             self._fail(error)
+
+    async def _end(self) -> None:
+        """Send the beacon of a page that is left."""
+        address = f"{self._at}/voila/api/shutdown/{self.kernel}"
+        async with self._web.post(address, data={"_xsrf": self._xsrf()}) as answer:
+            if answer.status != 204:
+                raise Failed(f"status {answer.status}")
 
     def _xsrf(self) -> str:
         """The token that a script of the page finds in its cookie."""
@@ -227,8 +227,8 @@ class Student:
         self.seen["answer"].append(self._now())
         self.inside, self.doing = True, "moving"
         messages, size, moves = self.messages, self._bytes(), 0
-        end = due = time.perf_counter()
-        end += seconds
+        due = time.perf_counter()
+        end = due + seconds
         while (due := max(due + every * self.chance.uniform(0.5, 1.5), time.perf_counter())) < end:
             await asyncio.sleep(due - time.perf_counter())
             try:
@@ -279,6 +279,8 @@ class Student:
 
     def hear(self, data: bytes) -> None:
         """Look whether a message is what is waited for."""
+        if self._awaited is None:
+            return
         parent, answer, future = self._awaited
         if future.done():
             return

@@ -1,8 +1,13 @@
 """The command ``gdviz``: every lab from a terminal, derived from the same settings."""
 
+import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,8 +15,9 @@ from typing import Any, TextIO
 import click
 
 import gdviz
-from gdviz import handin, report
+from gdviz import compute, handin, report
 from gdviz.claims import Verdict
+from gdviz.compute import Unavailable
 from gdviz.lab import Experiment, find, labs
 from gdviz.settings import SettingError, declared
 from gdviz.watch import Watch, part
@@ -37,6 +43,11 @@ def chosen(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = decorate(command)
     return command
+
+
+compute_on = click.option(
+    "--compute", metavar="tcp://HOST:PORT", help="Send runs to the Dask cluster of this scheduler."
+)
 
 
 @main.command("list")
@@ -74,6 +85,62 @@ def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_
         if line:
             click.echo(line)
     report.print_findings(name, [report.of_finding(one) for one in findings])
+
+
+@main.command()
+@chosen
+@click.option(
+    "--grid",
+    "grids",
+    metavar="NAME=VALUES",
+    multiple=True,
+    required=True,
+    help="Values of a setting: FROM:TO:COUNT, as its scale says, or V1,V2,V3.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file of JSON lines. One of the same sweep is continued.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 1024), help="Processes; one for each core unless told."
+)
+@click.option("--series/--no-series", default=True, help="Write the recorded series as well.")
+@compute_on
+@device
+def sweep(
+    name: str,
+    values: tuple[str, ...],
+    preset: str | None,
+    grids: tuple[str, ...],
+    output: Path,
+    jobs: int | None,
+    series: bool,
+    compute: str | None,
+    device: str,
+) -> None:
+    """Run an experiment on a grid of settings, and write a line for each run."""
+    from gdviz import sweep
+
+    if compute and jobs:
+        raise click.UsageError("--jobs is for this machine, and --compute for a cluster")
+    start = _experiment(name, preset, values)
+    try:
+        runs = sweep.runs(start, _grids(start, grids, values))
+        with _workers(jobs, compute, device) as (executor, check), _bar("Sweeping") as watch:
+            failed = sweep.sweep(runs, output, executor, watch, check, device, series)
+    except (SettingError, sweep.SweepError) as error:
+        raise click.UsageError(str(error)) from None
+    except (sweep.Interrupted, Unavailable) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(output)
+    if failed:
+        link, why = next(iter(failed.items()))
+        raise click.ClickException(
+            f"{len(failed)} of {len(runs)} runs could not be computed, such as {link}: {why}"
+        )
 
 
 @main.command()
@@ -200,16 +267,29 @@ def _grade(file: Path, memory: handin.Memory, watch: Watch) -> handin.Graded:
     type=click.File(encoding="utf-8"),
     help="A file whose first line visitors have to know.",
 )
-def serve(port: int | None, browser: bool, password_file: TextIO | None, **given: Any) -> None:
+@compute_on
+def serve(
+    port: int | None,
+    browser: bool,
+    password_file: TextIO | None,
+    compute: str | None,
+    **given: Any,
+) -> None:
     """Serve the gallery and the labs as web apps, on this machine unless told."""
-    from gdviz.serve import Options, voila
+    from gdviz.serve import Options, ServeError, voila
 
-    chosen = {name: value for name, value in given.items() if value}
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
     if password_file is not None:
         chosen["password"] = password_file.readline().rstrip("\r\n")
         if not chosen["password"]:
             raise click.UsageError("--password-file must begin with a line that is not empty")
-    _serve(lambda: voila(Options(port=port, open_browser=browser, **chosen)))
+    if compute:
+        _tell_kernels(compute)
+    try:
+        options = Options(port=port, open_browser=browser, **chosen)
+    except ServeError as error:
+        raise click.UsageError(str(error)) from None
+    _serve(lambda: voila(options))
 
 
 @main.command()
@@ -229,6 +309,17 @@ def _serve(run: Callable[[], int]) -> None:
         sys.exit(run())
     except ServeError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _tell_kernels(address: str) -> None:
+    """Have kernels compute on a cluster; say so now if that will not go well."""
+    os.environ[compute.ADDRESS] = address
+    where = _cluster(address)
+    try:
+        where.check()
+    except Unavailable as error:
+        click.echo(f"{error}. Until it can be used, runs are computed on this machine.", err=True)
+    where.close()
 
 
 # --- input ------------------------------------------------------------------------------------
@@ -255,6 +346,58 @@ def _experiment(name: str, preset: str | None, values: tuple[str, ...]) -> Exper
         raise click.UsageError(str(error)) from None
 
 
+def _grids(
+    start: Experiment[Any], grids: tuple[str, ...], values: tuple[str, ...]
+) -> dict[str, list[Any]]:
+    """Read what stands behind ``--grid``, by setting."""
+    from gdviz import sweep
+
+    known, read = declared(type(start)), {}
+    for item in grids:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise click.UsageError(f"--grid takes NAME=VALUES; got {item!r:.60}")
+        if key in read or key in [value.partition("=")[0] for value in values]:
+            raise click.UsageError(f"{key} is told twice")
+        read[key] = sweep.grid(known[key], text) if key in known else [text]
+    return read
+
+
+@contextmanager
+def _workers(
+    jobs: int | None, address: str | None, device: str
+) -> Iterator[tuple[Executor, Callable[[], None]]]:
+    """Where a sweep computes, and how to look whether that is still there; SIGTERM ends it."""
+    from gdviz import sweep
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        if address is None:
+            with sweep.processes(jobs or sweep.cores()) as executor:
+                yield executor, lambda: None
+        else:
+            where = _cluster(address)
+            where.check()
+            try:
+                yield where.executor(device), where.check
+            finally:
+                where.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _cluster(address: str) -> compute.Cluster:
+    """Return the cluster behind ``--compute``; an address that cannot be one is refused."""
+    if find_spec("distributed") is None:
+        raise click.ClickException('--compute needs Dask: pip install "gdviz[cluster]"')
+    if not re.fullmatch(r"(tcp|tls)://\S+:\d{1,5}", address):
+        raise click.UsageError(f"--compute takes tcp://HOST:PORT; got {address!r:.60}")
+    return compute.cluster(address)
+
+
 def _check_step(step: int | None, experiment: Experiment[Any], result: Any) -> None:
     """Refuse a step that the film does not come near; a typed number is meant."""
     if step is None:
@@ -266,19 +409,26 @@ def _check_step(step: int | None, experiment: Experiment[Any], result: Any) -> N
 
 
 @contextmanager
-def _watching(title: str = "Running") -> Iterator[Watch]:
+def _bar(title: str) -> Iterator[Watch]:
     """A watch that shows a progress bar, on a terminal and nowhere else."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from gdviz.descent import for_small_tensors
-
-    for_small_tensors()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=1.0)
+        yield lambda fraction: progress.update(task, completed=fraction)
+
+
+@contextmanager
+def _watching(title: str = "Running") -> Iterator[Watch]:
+    """A watch for runs in this process; what goes wrong with them is told."""
+    from gdviz.descent import for_small_tensors
+
+    for_small_tensors()
+    with _bar(title) as watch:
         try:
-            yield lambda fraction: progress.update(task, completed=fraction)
+            yield watch
         except SettingError as error:  # some limits show only once the data are there
             raise click.UsageError(str(error)) from None
         except RuntimeError as error:  # torch's word for a device that is not there

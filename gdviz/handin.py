@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 import gdviz
 from gdviz import link
 from gdviz.claims import Finding, Verdict
@@ -66,8 +68,8 @@ def run(
         "findings": [
             {
                 "claim": finding.claim.name,
-                "predicted": _finite(finding.predicted),
-                "measured": _finite(finding.measured),
+                "predicted": finite(finding.predicted),
+                "measured": finite(finding.measured),
                 "verdict": finding.verdict.value,
             }
             for finding in findings
@@ -76,8 +78,8 @@ def run(
         if prediction is None
         else {
             "prompt": prediction["prompt"],
-            "said": _finite(prediction["said"]),
-            "observed": _finite(prediction["observed"]),
+            "said": finite(prediction["said"]),
+            "observed": finite(prediction["observed"]),
         },
         "answer": answer,
     }
@@ -119,10 +121,14 @@ def _time(at: datetime | None) -> str:
     return (at or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _finite(value: Any) -> Any:
-    """A number or a list of them as JSON has it: null for what is not finite."""
+def finite(value: Any) -> Any:
+    """Return plain values and arrays as JSON has them: null for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return finite(value.tolist())
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -330,7 +336,7 @@ def _compute(asked: link.Link, watch: Watch) -> _Truth:
     return _Truth(
         {one["claim"]: one for one in run(asked, experiment.judge(result))["findings"]},
         {
-            prediction.prompt: _finite(prediction.answer(result))
+            prediction.prompt: finite(prediction.answer(result))
             for prediction in experiment.predictions
             if prediction.settings == experiment
         },

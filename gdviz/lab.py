@@ -219,6 +219,17 @@ def experiment(name: str) -> type[Experiment[Any]]:
     return found[short]
 
 
+def name_of(kind: type[Experiment[Any]]) -> str:
+    """Return the name by which `experiment` finds `kind`; "" if it is in no lab."""
+    names = (
+        f"{lab.name}.{name}"
+        for lab in labs().values()
+        for name, one in lab.experiments.items()
+        if one is kind
+    )
+    return next(names, "")
+
+
 @cache
 def labs() -> Mapping[str, Lab]:
     """Return every lab by name: each folder of `gdviz.labs` has one in its `lab` variable."""

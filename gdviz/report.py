@@ -2,18 +2,15 @@
 
 import csv
 import json
-import math
 import sys
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import click
-import numpy as np
 
 from gdviz.claims import Finding, unheard
-from gdviz.handin import Graded
+from gdviz.handin import Graded, finite
 from gdviz.lab import Lab
 from gdviz.settings import declared
 
@@ -83,18 +80,7 @@ def of_graded(file: str, graded: Graded) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print plain values and arrays as JSON."""
-    click.echo(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False, indent=1))
-
-
-def _jsonable(value: Any) -> Any:
-    """Plain values; what is no finite number becomes null, since JSON has no other way."""
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _jsonable(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_jsonable(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    click.echo(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=1))
 
 
 def print_labs(labs: list[dict[str, Any]]) -> None:

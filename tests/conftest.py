@@ -24,8 +24,8 @@ FLAGS = [
 HERE = "127.0.0.1"
 
 
-def _browser_missing(why):
-    """A missing browser is no excuse under CI."""
+def missing(why):
+    """What is not installed here is no excuse under CI."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
@@ -45,15 +45,23 @@ def chromium():
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        _browser_missing("Playwright is not installed")
+        missing("Playwright is not installed")
     names = (os.environ.get("GDVIZ_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, (shutil.which(name) for name in names if name)), None)
     if path is None:
-        _browser_missing("there is no Chromium")
+        missing("there is no Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+def tool(name):
+    """The path of a program that a test needs."""
+    path = shutil.which(name)
+    if path is None:
+        missing(f"there is no {name}")
+    return path
 
 
 @pytest.fixture
@@ -74,14 +82,33 @@ def page(chromium, foreign):
             foreign.append(route.request.url)
             route.abort()
 
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    # Playwright's own waiting evaluates strings, which the policy of our pages forbids.
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
     context.route(lambda url: url.startswith(("http:", "https:", "ws:", "wss:")), answer)
     page = context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.goto("about:blank")  # leaving a page frees its kernel; closing a context does not
+    page.wait_for_timeout(50)  # its farewell passes through `answer`, which needs its turn
     context.close()
     assert not errors
+
+
+@pytest.fixture
+def another(chromium):
+    """Call it for a page of another browser, with other cookies."""
+    contexts = []
+
+    def open_page():
+        contexts.append(
+            chromium.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
+        )
+        return contexts[-1].new_page()
+
+    yield open_page
+    for context in contexts:
+        context.pages[0].goto("about:blank")  # as above: it frees the kernel
+        context.close()
 
 
 def free_port():

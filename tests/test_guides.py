@@ -53,7 +53,7 @@ def shell(commands):
 @pytest.mark.parametrize("name", [name for name, blocks in BLOCKS.items() if blocks])
 def test_a_guide_runs_as_it_stands(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gdviz.serve.voila", lambda port, browser: 0)
+    monkeypatch.setattr("gdviz.serve.voila", lambda options: 0)
     session = {}
     for language, text, promised in BLOCKS[name]:
         if text.startswith("gdviz serve"):  # it would go on until somebody stops it

@@ -12,18 +12,20 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from gdviz import export
+from gdviz import compute, export
 from gdviz import link as links
-from gdviz.app import log, text
+from gdviz.app import log, text, turn
 from gdviz.app.exporter import Exporter, offered
 from gdviz.app.runner import Memory, Runner
 from gdviz.app.toolbar import Toolbar
 from gdviz.app.view import View
 from gdviz.app.work import Work
+from gdviz.compute import Computed
 from gdviz.descent import for_small_tensors
-from gdviz.lab import Lab
+from gdviz.lab import Experiment, Lab
 from gdviz.link import Link
 from gdviz.sketch import Sketchbook
+from gdviz.watch import Watch
 
 _HERE = Path(__file__).parent
 
@@ -106,6 +108,13 @@ class Page(widgets.VBox):  # type: ignore[misc]
         for view in self.views.values():
             view.arrange(link)
         self.view.apply(link.experiment, link.step)
+
+    def compute(self, settings: Experiment[Any], watch: Watch) -> Computed:
+        """Run settings wherever runs are computed, or recall what came of them."""
+        computed: Computed = self.memory.recall(
+            settings, lambda: compute.simulate(settings, watch, self.device, turn.mine.lend)
+        )
+        return computed
 
     def here(self, view: View) -> Link:
         """The link to the picture that a view shows."""

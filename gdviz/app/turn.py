@@ -8,6 +8,8 @@ likes.
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ASK, GIVE = b"+", b"-"
 
@@ -22,6 +24,11 @@ class Free:
     def give(self) -> None:
         """Have nobody to give it to."""
 
+    @contextmanager
+    def lend(self) -> Iterator[None]:
+        """Have nobody to lend it to."""
+        yield
+
 
 class Turn(Free):
     """The turn of a kernel that waits for the others.
@@ -33,12 +40,14 @@ class Turn(Free):
     def __init__(self, life: socket.socket) -> None:
         self._life = life
         self._number = 0
-        self._asked = False
+        self._asked = self._lent = False
         self._granted = threading.Event()
         threading.Thread(target=self._listen, name="gdviz-life", daemon=True).start()
 
     def take(self, timeout: float) -> bool:
         """Ask for the turn, unless that has been done, and say whether it came in `timeout` s."""
+        if self._lent:
+            return True
         if not self._asked:
             self._number = (self._number + 1) % 256
             self._granted.clear()
@@ -51,6 +60,18 @@ class Turn(Free):
         if self._asked:
             self._asked = False
             self._send(GIVE)
+
+    @contextmanager
+    def lend(self) -> Iterator[None]:
+        """Let others compute while this kernel only waits for another machine."""
+        self.give()
+        self._lent = True
+        try:
+            yield
+        finally:
+            self._lent = False
+            while not self.take(1):
+                pass
 
     def _send(self, what: bytes) -> None:
         try:

@@ -18,6 +18,7 @@ from gdviz.app.question import Question, Said
 from gdviz.app.runner import Job
 from gdviz.app.stage import Stage
 from gdviz.claims import Finding
+from gdviz.compute import Computed
 from gdviz.lab import Experiment, Prediction
 from gdviz.link import Link
 from gdviz.settings import SettingError, declared
@@ -36,8 +37,10 @@ class Outcome:
     result: Any
     findings: list[Finding]
     scene: dict[str, Any]
-    seconds: float
-    remembered: bool
+    told: str
+    """Where it was computed, and in what time."""
+    trouble: str
+    """Why not where it should have been, or ""."""
 
 
 class View(widgets.VBox):  # type: ignore[misc]
@@ -140,7 +143,7 @@ class View(widgets.VBox):  # type: ignore[misc]
 
     def _work_blank(self, settings: Experiment[Any], drawn: Guess, watch: Watch) -> dict[str, Any]:
         page = self._page
-        result = page.memory.recall(settings, lambda: settings.simulate(watch, page.device))
+        result = page.compute(settings, watch).result
         with plots.DRAWING:
             figure, _ = settings.figure(result, page.sketches.take())
             return scene.read(figure, guess.blank(figure, drawn))
@@ -167,14 +170,17 @@ class View(widgets.VBox):  # type: ignore[misc]
         page = self._page
         start, remembered = time.perf_counter(), settings in page.memory
         try:
-            result = page.memory.recall(settings, lambda: settings.simulate(watch, page.device))
+            computed = page.compute(settings, watch)
         except SettingError as error:  # some limits show only once the data are there
             return error
         seconds = time.perf_counter() - start
+        result = computed.result
         findings = settings.judge(result)
         with plots.DRAWING:
             drawn = _scene(settings, result, page.sketches.take(), guesses, self._asked.hide, step)
-        return Outcome(settings, result, findings, drawn, seconds, remembered)
+        told = _told(computed, None if remembered else seconds)
+        trouble = "" if remembered else computed.trouble
+        return Outcome(settings, result, findings, drawn, told, trouble)
 
     def _done(self, outcome: Outcome | SettingError) -> None:
         self._busy(False)
@@ -190,9 +196,8 @@ class View(widgets.VBox):  # type: ignore[misc]
         self.notice.value = self._notice(experiment)
         self.question.reveal(experiment, result)
         self._show_table()
-        warning = experiment.warn(result)
-        took = "remembered" if outcome.remembered else f"computed in {_duration(outcome.seconds)}"
-        self._say(warning, "warn", f"{took} on {self._page.device.upper()}, in double precision")
+        warning = " ".join(filter(None, (experiment.warn(result), outcome.trouble)))
+        self._say(warning, "warn", outcome.told)
         self._page.shown(self)
 
     def _refused(self, why: str) -> None:
@@ -325,6 +330,12 @@ def _scene(
     except scene.UnknownArtist as unknown:
         logging.getLogger(__name__).warning("drawn as a picture: %s", unknown)
         return read(None, strict=False)
+
+
+def _told(computed: Computed, seconds: float | None) -> str:
+    """Where a result was computed, and in what time unless it was remembered."""
+    took = "remembered" if seconds is None else f"computed in {_duration(seconds)}"
+    return f"{took} {computed.where}, in double precision"
 
 
 def _duration(seconds: float) -> str:

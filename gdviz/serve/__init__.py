@@ -16,6 +16,8 @@ import click
 import gdviz
 
 ADDRESS = "127.0.0.1"
+JUPYTER = Path(__file__).parent / "jupyter"
+"""What Jupyter has to find: our Voilà template, and Voilà's settings as an extension."""
 
 
 class ServeError(RuntimeError):
@@ -140,13 +142,24 @@ def workspace(source: Path) -> Path:
 
 
 def log_file() -> Path:
-    """Return the file for what goes wrong on a lab's page, and let our kernels know of it."""
+    """Return the file for what goes wrong on a lab's page, and let our kernels know of it.
+
+    Raises
+    ------
+    ServeError
+        If it cannot be written.
+    """
     from jupyter_core.paths import jupyter_runtime_dir
 
-    file = Path(jupyter_runtime_dir()) / "gdviz.log"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("GDVIZ_LOG", str(file))
-    return Path(os.environ["GDVIZ_LOG"])
+    file = Path(os.environ.get("GDVIZ_LOG") or Path(jupyter_runtime_dir()) / "gdviz.log")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise ServeError(f"cannot write {file}: {why}; GDVIZ_LOG may name another file") from None
+    os.environ["GDVIZ_LOG"] = str(file)
+    return file
 
 
 def jupyter_paths() -> None:
@@ -154,7 +167,7 @@ def jupyter_paths() -> None:
 
     It lies in the package, since an editable install does not fill ``share/jupyter``.
     """
-    paths = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_PATH", "")]
+    paths = [str(JUPYTER), os.environ.get("JUPYTER_PATH", "")]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, paths))
 
 

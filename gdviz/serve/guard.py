@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
@@ -31,6 +32,9 @@ STATE = 20.0
 """Tokens that it costs to have all widgets tell their state."""
 CONTROL = "jupyter.widget.control"
 """The comm on which a page asks for that; the only one that it may open."""
+COMMS = {"comm_open", "comm_msg", "comm_close"}
+LONGEST_ID = 100
+"""Characters of a comm's name; those of Jupyter have 36."""
 FROM_KERNEL = {
     "comm_open", "comm_msg", "comm_close", "comm_info_reply", "kernel_info_reply", "status",
 }  # fmt: skip
@@ -82,6 +86,7 @@ class Connection(ZMQChannelsWebsocketConnection):
             if reason == "rate":
                 self.websocket_handler.close(1008, "too many messages")
             return
+        self.kernel_manager.last_activity = datetime.now(UTC)
         super().handle_incoming_message(incoming_msg)
 
 
@@ -129,11 +134,14 @@ def price(message: Any) -> float:
         raise Refused("size")
     try:
         channel, kind, content = read(message)
-        target, data = content.get("target_name"), content.get("data")
+        target, comm = content.get("target_name"), content.get("comm_id")
+        data = content.get("data")
     except Exception:  # anybody can send anything
         raise Refused("form") from None
     if channel != "shell":
         raise Refused("channel")
+    if kind in COMMS and not (isinstance(comm, str) and len(comm) <= LONGEST_ID):
+        raise Refused("comm")
     match kind:
         case "comm_open":
             if target != CONTROL:

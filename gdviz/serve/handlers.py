@@ -80,7 +80,12 @@ class Page(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write a page that does not exist, or a failure without its details."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        say = pages.missing if status_code == 404 else pages.failed
+        if status_code != 404:
+            say = pages.failed
+        elif self.request.path.startswith(self.base):
+            say = pages.missing
+        else:
+            say = pages.misplaced
         self.finish(say(self.base))
 
 

@@ -260,3 +260,14 @@ def forked(spec: KernelSpec, limits: Mapping[str, int]) -> KernelSpec:
         how = {"provisioner_name": PROVISIONER, "config": {"limits": limits}}
         spec.metadata = spec.metadata | {"kernel_provisioner": how}
     return spec
+
+
+def many_files() -> None:
+    """Take as many open files as the system lets us have: each visitor needs some twenty.
+
+    Most systems begin with 1024, which is a class of fifty.
+    """
+    import resource  # Windows has none
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

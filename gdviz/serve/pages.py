@@ -112,6 +112,15 @@ def missing(base_url: str) -> str:
     return _message(base_url, "Nothing here", "This address leads nowhere.")
 
 
+def misplaced(base_url: str) -> str:
+    """Return the page for an address that is not below ours: a proxy may have taken it away."""
+    text = (
+        f"The labs are below {base_url}, and this address is not. If the link leads back here, the "
+        "proxy in front of gdviz has to pass that path on as it is."
+    )
+    return _message(base_url, "Nothing here", text)
+
+
 def failed(base_url: str) -> str:
     """Return the page for a request that went wrong."""
     return _message(base_url, "Something went wrong", "Please try again.")

@@ -16,7 +16,7 @@ AGAIN = 4
 """Seconds after which a page in the line asks again."""
 PATIENCE = 15.0
 """Seconds after which a visitor who has not asked again has left."""
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class Room:
@@ -85,11 +85,12 @@ def seats() -> int:
 
 
 def _memory() -> int:
-    """Bytes that are free, of the machine or of the container."""
+    """Bytes that are free, of the machine or of the container or service that we are."""
     free = int(psutil.virtual_memory().available)
     try:
-        most = int((CGROUP / "memory.max").read_text())
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):  # no container, or one without a limit
+        group = CGROUP / OWN.read_text().rpartition("0::/")[2].strip()
+        most = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # there is no limit
         return free
     return min(free, most - used)

@@ -26,8 +26,9 @@ import matplotlib as mpl
 import numpy as np
 from ipykernel import ipkernel
 from ipykernel.kernelapp import IPKernelApp
+from IPython.core import shellapp
 
-from gdviz import descent, scene
+from gdviz import compute, descent, scene
 from gdviz.app import turn
 from gdviz.lab import Lab, labs
 
@@ -54,6 +55,9 @@ def serve(requests: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system clears away kernels that ended
     for name in LATER:
         importlib.import_module(name)
+    if os.environ.get(compute.ADDRESS):
+        with suppress(compute.Unavailable):  # which each page tells
+            compute.load()
     rehearsals = rehearse(labs().values())
     more = True
     while True:
@@ -98,9 +102,10 @@ def opening(lab: Lab) -> None:
 
 
 class FewModules:
-    """`sys`, as a kernel's debugger sees it: it lists the modules that are loaded at the start.
+    """`sys`, as a visitor's kernel sees it when it lists the modules that are loaded at the start.
 
-    Touching each of three thousand modules makes 17 MB of shared memory a kernel's own.
+    To touch three thousand modules and their names makes 22 MB of shared memory a kernel's own,
+    for a debugger and a ``%reset`` that no visitor reaches.
     """
 
     modules: dict[str, Any] = {}
@@ -128,7 +133,8 @@ def become_kernel(
         mpl.rcParams["backend"] = env.get("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         turn.mine = turn.Turn(life)
         sys.argv = argv
-        vars(ipkernel)["sys"] = FewModules()
+        if limits:
+            vars(ipkernel)["sys"] = vars(shellapp)["sys"] = FewModules()
         IPKernelApp.launch_instance([*argv[1:], WIDGETS], parent_handle=INIT)
         code = 0
     finally:

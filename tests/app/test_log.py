@@ -1,5 +1,8 @@
+import logging
 import subprocess
 import sys
+
+from gdviz.app import log
 
 FAIL = """
 import gdviz.app.page, logging
@@ -22,3 +25,12 @@ def test_the_full_story_goes_to_the_file_and_not_to_standard_error(tmp_path, mon
     told = file.read_text("utf-8")
     assert error in told
     assert "ZeroDivisionError: a detail" in told
+
+
+def test_one_kernel_does_not_fill_the_disk(tmp_path):
+    handler = logging.FileHandler(tmp_path / "log")
+    handler.addFilter(log.few())
+    for _ in range(3 * log.MOST):
+        handler.handle(logging.makeLogRecord({"msg": "ignored"}))
+    handler.close()
+    assert len((tmp_path / "log").read_text().splitlines()) == log.MOST

@@ -25,21 +25,6 @@ def visit(page, voila_url):
 
 
 @pytest.fixture
-def another(chromium):
-    """Call it for a page of another browser, with other cookies."""
-    contexts = []
-
-    def open_page():
-        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
-        return contexts[-1].new_page()
-
-    yield open_page
-    for context in contexts:
-        context.pages[0].goto("about:blank")  # as in conftest: it frees the kernel
-        context.close()
-
-
-@pytest.fixture
 def served(serving, tmp_path):
     """Call it with lines of Python; the address of a server whose lab runs them first."""
 
@@ -50,7 +35,7 @@ def served(serving, tmp_path):
         nbformat.write(notebook, tmp_path / "notebooks" / "perceptron_limit.ipynb")
         code = (
             "import pathlib, sys; from gdviz import serve;"
-            "serve.voila(int(sys.argv[2].split('=')[1]), False, pathlib.Path(sys.argv[1]))"
+            "serve.voila(serve.Options(int(sys.argv[2][7:]), False, pathlib.Path(sys.argv[1])))"
         )
         return serving(sys.executable, "-c", code, str(tmp_path / "notebooks"))
 

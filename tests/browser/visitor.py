@@ -44,13 +44,13 @@ window.fingerprint = ({ data, width, height }) => {
 class Visit:
     """A page with a lab on it, and what a person sees and does there."""
 
-    def __init__(self, page, url, wait=True, query=""):
+    def __init__(self, page, url, wait=True, query="", address=ADDRESS):
         self.page = page
         self.complaints = []
         page.set_default_timeout(PATIENCE)
         page.on("console", self._listen)
         page.add_init_script(EYES)
-        page.goto(url + ADDRESS + query, wait_until="load" if wait else "commit")
+        page.goto(url + address + query, wait_until="load" if wait else "commit")
         if wait:
             self.arrive()
 

@@ -87,8 +87,8 @@ def test_voila_as_an_extension_shows_our_page(serving, tmp_path):
     """The last steps of postBuild, with Jupyter's own server and its own folders."""
     config, data = tmp_path / "config", tmp_path / "data"
     config.mkdir()
-    shutil.copy(BINDER / "voila.py", config)
-    shutil.copytree(Path(serve.__file__).parent / "jupyter" / "voila", data / "voila")
+    shutil.copy(serve.JUPYTER / "voila.py", config)
+    shutil.copytree(serve.JUPYTER / "voila", data / "voila")
     paths = {"JUPYTER_CONFIG_DIR": str(config), "JUPYTER_DATA_DIR": str(data)}
     command = [sys.executable, "-m", "jupyter_server", "--no-browser", f"--ip={serve.ADDRESS}"]
     command += ["--allow-root", "--IdentityProvider.token=", f"--ServerApp.root_dir={ROOT}"]

@@ -6,9 +6,12 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 from http.cookiejar import CookieJar
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
@@ -137,7 +140,7 @@ def test_the_page_lets_its_visitor_in_by_itself(room, small, page):
     inside[0].leave()
     page.wait_for_selector("#gd-cells .jupyter-widgets", timeout=120_000)
     assert "experiment=lonely" in page.url
-    page.goto("about:blank")
+    page.goto(small)
     assert until(lambda: health(small)["kernels"] == 2)
 
 
@@ -188,10 +191,17 @@ async def connect(visitor, protocols=(guard.PROTOCOL,)):
     return await websocket_connect(url + "?session_id=x", subprotocols=list(protocols))
 
 
-async def answers(socket, kind, seconds=30):
+async def hang_up(link):
+    """Close a socket, and wait until the other end has heard it."""
+    link.close()
+    while await link.read_message() is not None:
+        pass
+
+
+async def answers(link, kind, seconds=30):
     """Wait for a message of a kind, and return its content."""
     async with asyncio.timeout(seconds):
-        while (raw := await socket.read_message()) is not None:
+        while (raw := await link.read_message()) is not None:
             _, (header, _, _, content, *_) = deserialize_msg_from_ws_v1(raw)
             if json.loads(header)["msg_type"] == kind:
                 return json.loads(content)
@@ -211,21 +221,21 @@ def test_code_is_not_run_and_nothing_is_told_of_errors(room, tmp_path):
     proof = tmp_path / "proof"
 
     async def scenario():
-        socket = await connect(visitor)
-        await socket.write_message(
+        link = await connect(visitor)
+        await link.write_message(
             message("execute_request", {"code": f"open({str(proof)!r}, 'w')"}), binary=True
         )
         for data in ({"method": "update", "state": {"value": "\0"}}, [1], None, {"method": 7}):
-            await socket.write_message(
+            await link.write_message(
                 message("comm_msg", {"comm_id": "nobody", "data": data}), binary=True
             )
-        await socket.write_message(message(), binary=True)
+        await link.write_message(message(), binary=True)
         heard = []
         async with asyncio.timeout(30):
             while "kernel_info_reply" not in heard:
-                _, (header, *_) = deserialize_msg_from_ws_v1(await socket.read_message())
+                _, (header, *_) = deserialize_msg_from_ws_v1(await link.read_message())
                 heard.append(json.loads(header)["msg_type"])
-        socket.close()
+        await hang_up(link)
         return heard
 
     heard = apart(scenario())
@@ -237,20 +247,17 @@ def test_an_oversized_message_ends_the_connection_and_a_flood_too(room):
     visitor = room()
     visitor.open()
 
-    async def scenario():
-        socket = await connect(visitor)
-        await socket.write_message(b"\0" * (guard.MOST_BYTES + 1), binary=True)
-        while await socket.read_message() is not None:
+    async def after(messages):
+        link = await connect(visitor)
+        for one in messages:
+            await link.write_message(one, binary=True)
+        while await link.read_message() is not None:
             pass
-        assert socket.close_code == 1009
-        socket = await connect(visitor)
-        for _ in range(int(guard.BURST) + 200):
-            await socket.write_message(message(), binary=True)
-        while await socket.read_message() is not None:
-            pass
-        return socket.close_code
+        link.close()
+        return link.close_code
 
-    assert apart(scenario()) == 1008
+    assert apart(after([b"\0" * (guard.MOST_BYTES + 1)])) == 1009
+    assert apart(after([message()] * (int(guard.BURST) + 200))) == 1008
 
 
 def test_whatever_is_sent_the_neighbour_notices_nothing(room, small):
@@ -279,14 +286,14 @@ def test_whatever_is_sent_the_neighbour_notices_nothing(room, small):
         calm = await connect(neighbour)
         sent = 0
         while sent < 2000:
-            socket = await connect(hostile)
+            link = await connect(hostile)
             for _ in range(400):
-                await socket.write_message(nasty(), binary=True)
+                await link.write_message(nasty(), binary=True)
                 sent += 1
-            socket.close()
+            await hang_up(link)
             await calm.write_message(message(), binary=True)
             assert (await answers(calm, "kernel_info_reply"))["status"] == "ok"
-        calm.close()
+        await hang_up(calm)
 
     apart(scenario())
     assert health(small)["status"] == "ok"
@@ -328,6 +335,52 @@ def test_a_login_leads_nowhere_else(page, gdviz_serve, tmp_path, next):
 
 LOST = """(words) => [...document.querySelectorAll(".gd-lost")]
     .some((node) => new RegExp(words).test(node.textContent))"""
+
+
+def test_a_signal_in_the_middle_of_everything_is_an_orderly_end(tmp_path):
+    with socket.create_server((HERE, 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "gdviz", "serve", "--no-browser", f"--port={port}"]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://{HERE}:{port}/"
+
+    async def arrive():
+        visits = [asyncio.to_thread(Visitor(url).open) for _ in range(3)]
+        signalled = asyncio.to_thread(lambda: until(lambda: of_kernels(server.pid)))
+        *_, there = await asyncio.gather(*visits, end(signalled), return_exceptions=True)
+        return there
+
+    async def end(signalled):
+        there = await signalled
+        server.terminate()
+        return there
+
+    assert until(lambda: answered(url))
+    assert apart(arrive()) is True
+    kernels_then = of_kernels(server.pid)
+    assert server.wait(timeout=60) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in kernels_then))
+
+
+def answered(url):
+    try:
+        return bool(health(url))
+    except OSError:
+        return False
+
+
+def test_a_log_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "gdviz", "serve", "--no-browser"],
+        env=os.environ | {"GDVIZ_LOG": "/proc/nowhere/gdviz.log"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: cannot write /proc/nowhere/gdviz.log: ")
+    assert len(run.stderr.splitlines()) == 1
 
 
 def of_kernels(server):

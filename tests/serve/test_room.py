@@ -81,7 +81,20 @@ def test_seats_follow_from_the_memory_of_the_machine_or_of_the_container(
 ):
     (tmp_path / "memory.max").write_text(most + "\n")
     (tmp_path / "memory.current").write_text(used + "\n")
+    (tmp_path / "own").write_text("0::/\n")
     monkeypatch.setattr(room, "CGROUP", tmp_path)
+    monkeypatch.setattr(room, "OWN", tmp_path / "own")
     free = type("Memory", (), {"available": 6_000_000_000})
     monkeypatch.setattr(room.psutil, "virtual_memory", lambda: free)
     assert room.seats() == expected
+
+
+def test_a_service_has_the_memory_of_its_own_group(monkeypatch, tmp_path):
+    (tmp_path / "own").write_text("4:memory:/old\n0::/system.slice/gdviz.service\n")
+    group = tmp_path / "system.slice" / "gdviz.service"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("3000000000\n")
+    (group / "memory.current").write_text("1000000000\n")
+    monkeypatch.setattr(room, "CGROUP", tmp_path)
+    monkeypatch.setattr(room, "OWN", tmp_path / "own")
+    assert room.seats() == 12

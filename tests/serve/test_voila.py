@@ -39,6 +39,21 @@ def test_the_gallery_leads_to_the_lab(page, foreign, voila_url):
     assert foreign == []
 
 
+def test_a_lab_works_under_its_own_policy(chromium, voila_url):
+    page = chromium.new_context().new_page()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(voila_url + LAB)
+    page.locator(".gd-stage[data-drawn]").first.wait_for(timeout=120_000)
+    assert not [line for line in said if "Content Security Policy" in line]
+    page.evaluate("document.head.append(Object.assign(document.createElement('script'),"
+                  " { textContent: 'window.injected = true' }))")  # fmt: skip
+    assert page.evaluate("window.injected") is None
+    assert [line for line in said if "Content Security Policy" in line]
+    page.goto(voila_url)
+    page.context.close()
+
+
 def test_the_gallery_needs_no_script(chromium, voila_url):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
