@@ -187,15 +187,14 @@ def _no_formula(cell: str) -> str:
 def print_table(title: str, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Print rows below their heads, on a terminal as wide as it is."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", box=None, header_style="bold")
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
     for name in head:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row))
-    Console().print(table)
+        table.add_row(*map(str, row))
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def _brief(value: Any) -> str:
