@@ -5,18 +5,14 @@ come the still picture at any step (`Film.show`), the animation file, and the sc
 stage in the browser (`gdviz.scene`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
+
+from gdviz.artists import Artist, Axes, Line2D
 
 
 @dataclass(frozen=True)
@@ -89,18 +85,15 @@ class Film:
         for artist, move in self.moves.items():
             _check(artist, move, frames)
         for artist, handle in self.handles.items():
-            if not isinstance(artist, PathCollection | Line2D):
+            kind = _kind(artist)
+            if kind not in ("Line2D", "PathCollection"):
                 raise TypeError(f"no {type(artist).__name__} can be dragged")
-            places: Any = (
-                artist.get_xydata() if isinstance(artist, Line2D) else artist.get_offsets()
-            )
+            points: Any = artist
+            places = points.get_xydata() if kind == "Line2D" else points.get_offsets()
             if len(handle.rows) != (markers := len(np.ma.asarray(places))):
                 raise ValueError(f"{len(handle.rows)} rows of {handle.setting}, {markers} markers")
-        trails = {
-            artist: np.array(artist.get_xydata(), dtype=float)
-            for artist, move in self.moves.items()
-            if isinstance(move, Reveal) and isinstance(artist, Line2D)
-        }
+        lines: Any = [artist for artist, move in self.moves.items() if isinstance(move, Reveal)]
+        trails = {line: np.array(line.get_xydata(), dtype=float) for line in lines}
         object.__setattr__(self, "trails", trails)
 
     def nearest(self, step: int) -> int:
@@ -114,30 +107,40 @@ class Film:
                 state: Any = self.trails[artist][: move.counts[frame]]
             else:
                 state = move[frame]
-            if isinstance(artist, Line2D):
-                artist.set_data(state[:, 0], state[:, 1])
-            elif isinstance(artist, PathCollection):
-                artist.set_offsets(state)
-            elif isinstance(artist, AxesImage):
-                artist.set_data(state)
-            elif isinstance(artist, Text):
-                artist.set_text(state)
+            _MOVABLE[_kind(artist)].show(artist, state)
 
 
-_AXES_OF_STATES = {Line2D: 3, PathCollection: 3, AxesImage: 3, Text: 1}
+class _Movable(NamedTuple):
+    """Dimensions of the states of a kind of artist, and how it shows one."""
+
+    dimensions: int
+    show: Callable[[Any, Any], None]
+
+
+_MOVABLE = {
+    "Line2D": _Movable(3, lambda line, state: line.set_data(state[:, 0], state[:, 1])),
+    "PathCollection": _Movable(3, lambda scatter, state: scatter.set_offsets(state)),
+    "AxesImage": _Movable(3, lambda image, state: image.set_data(state)),
+    "Text": _Movable(1, lambda text, state: text.set_text(state)),
+}
+
+
+def _kind(artist: Artist) -> str:
+    """The name in `_MOVABLE` of an artist's class or of one that it derives from; or ""."""
+    return next((kind.__name__ for kind in type(artist).__mro__ if kind.__name__ in _MOVABLE), "")
 
 
 def _check(artist: Artist, move: Move, frames: int) -> None:
     """An artist that can move, with as many well-shaped states as the film has frames."""
     name = type(artist).__name__
-    kind = next((kind for kind in _AXES_OF_STATES if isinstance(artist, kind)), None)
-    if kind is None or (isinstance(move, Reveal) and kind is not Line2D):
+    kind = _kind(artist)
+    if not kind or (isinstance(move, Reveal) and kind != "Line2D"):
         raise TypeError(f"{name} cannot move by {type(move).__name__}")
     shape = np.shape(move.counts if isinstance(move, Reveal) else move)
     if shape[:1] != (frames,):
         raise ValueError(f"{name} has {shape[0] if shape else 0} states, the film {frames} frames")
-    dimensions = 1 if isinstance(move, Reveal) else _AXES_OF_STATES[kind]
-    points = dimensions == 3 and kind is not AxesImage
+    dimensions = 1 if isinstance(move, Reveal) else _MOVABLE[kind].dimensions
+    points = dimensions == 3 and kind != "AxesImage"
     if len(shape) != dimensions or (points and shape[2] != 2):
         raise ValueError(f"the states of a {name} have shape {shape}")
 

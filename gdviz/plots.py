@@ -2,21 +2,22 @@
 
 Every colour here has a role. The stage sends the role and not the colour, so that the page
 can answer with its own light or dark partner (`app/theme.css`, the same names).
+
+Labs import it when they are listed, so matplotlib is loaded by whoever draws.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.backend_bases import RendererBase
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from gdviz.artists import Axes, Axis, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
 
 DRAWING = threading.RLock()
 """Held by whoever fills or saves a figure: matplotlib's style sheet and its cache of formulas
@@ -40,9 +41,6 @@ PALETTE = (
     "#8c8c8c",
 )
 """Series colours after Okabe and Ito (2008), darkened to a contrast of 3:1 on paper."""
-
-DIVERGING = LinearSegmentedColormap.from_list("gdviz", [PALETTE[1], PAPER, PALETTE[0]], N=255)
-"""Colours of signed values, orange for negative ones; the paper's own colour is zero."""
 
 LINE_STYLES: tuple[Any, ...] = (
     "-",
@@ -100,22 +98,10 @@ STYLE: Any = {
 @contextmanager
 def drawing(style: Any = STYLE) -> Iterator[None]:
     """Fill or save figures in a style, while nobody else does."""
+    import matplotlib as mpl
+
     with DRAWING, mpl.rc_context(style):
         yield
-
-
-class StyledFigure(Figure):
-    """A figure that keeps its style, since matplotlib makes some of its ticks while it draws."""
-
-    def __init__(self, width: float, height: float, style: Any) -> None:
-        with drawing(style):
-            super().__init__(figsize=(width, height), layout="constrained")
-        self.style = style
-
-    def draw(self, renderer: RendererBase) -> None:
-        """Draw in the figure's own style."""
-        with drawing(self.style):
-            super().draw(renderer)
 
 
 def new_figure(width: float, height: float, style: Any = STYLE) -> Figure:
@@ -124,7 +110,17 @@ def new_figure(width: float, height: float, style: Any = STYLE) -> Figure:
     matplotlib asks its style sheet whenever an artist is made, so fill the figure inside
     `drawing(style)` too.
     """
+    from gdviz.styled import StyledFigure
+
     return StyledFigure(width, height, style)
+
+
+@cache
+def diverging() -> "Colormap":
+    """Colours of signed values, orange for negative ones; the paper's own colour is zero."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("gdviz", [PALETTE[1], PAPER, PALETTE[0]], N=255)
 
 
 def series(i: int) -> dict[str, Any]:
@@ -143,6 +139,8 @@ def line(i: int) -> dict[str, Any]:
 
 def few_ticks(axis: Axis, low: float, high: float) -> None:
     """Plain labels at 1, 2, 5, … on a logarithmic axis of less than two decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     if high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))

@@ -35,7 +35,8 @@ from matplotlib.transforms import Affine2D, Transform
 from numpy.typing import ArrayLike, NDArray
 
 from gdviz.film import Film, Reveal
-from gdviz.plots import DIVERGING, ROLES
+from gdviz.numerals import RAISED
+from gdviz.plots import ROLES, diverging
 
 Plain = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -386,7 +387,7 @@ class _Reader:
         share = np.ma.filled(np.ma.masked_invalid(image.norm(flat)), np.nan)
         numbers = np.where(np.isnan(share), 255, np.nan_to_num(share).clip(0, 1) * 254)
         scale = np.linspace(0, 1, 255)
-        if image.cmap.name == DIVERGING.name:
+        if image.cmap.name == diverging().name:
             colours: Plain = {"ramp": ["c1", "paper", "c0"]}
         else:
             table = (image.cmap(scale) * 255).round().astype(np.uint8)
@@ -662,20 +663,7 @@ def _polyline(path: Path) -> Floats:
     return np.array(rows)
 
 
-_RAISED = str.maketrans("0123456789+-−.n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻·ⁿ")
 _MATHS = {r"\times": "×", r"\cdot": "·", r"\mathdefault": "", "-": "−"}
-
-
-def scientific(value: float) -> str:
-    """A large number of two digits as people write it: 10⁴, 3.2·10⁵."""
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    power = unicode_text(f"$10^{{{int(exponent)}}}$")
-    return power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·{power}"
-
-
-def grouped(value: float) -> str:
-    """A whole number as people write it: 300, 10 000, 1.3·10⁶."""
-    return f"{round(value):,}".replace(",", " ") if value < 1e5 else scientific(value)
 
 
 def unicode_text(text: str) -> str:
@@ -690,7 +678,7 @@ def _plain(match: re.Match[str]) -> str:
     maths = match[1]
     for old, new in _MATHS.items():
         maths = maths.replace(old, new)
-    maths = re.sub(r"\^(?:\{([^{}]*)\}|(\w))", lambda m: (m[1] or m[2]).translate(_RAISED), maths)
+    maths = re.sub(r"\^(?:\{([^{}]*)\}|(\w))", lambda m: (m[1] or m[2]).translate(RAISED), maths)
     maths = re.sub(r"[{}]", "", maths)
     if re.search(r"[\\^_]", maths):
         raise UnknownArtist(f"the mathematics {match[0]}; write it in Unicode")

@@ -21,7 +21,13 @@ def test_imports_run_downwards_only():
     [
         ("import gdviz", "torch ipywidgets matplotlib sklearn scipy"),
         ("import gdviz.__main__", "torch ipywidgets matplotlib sklearn scipy voila"),
-        ("from gdviz.lab import labs; labs()", "torch ipywidgets sklearn matplotlib.pyplot"),
+        ("from gdviz.lab import labs; labs()", "torch ipywidgets sklearn scipy matplotlib"),
+        (
+            "from contextlib import redirect_stdout; from io import StringIO\n"
+            "from gdviz.__main__ import main\n"
+            "with redirect_stdout(StringIO()): main(['list'], standalone_mode=False)\n",
+            "torch ipywidgets matplotlib sklearn scipy voila",
+        ),
         ("import gdviz.serve", "torch ipywidgets voila matplotlib"),
         (
             "import gdviz; e = gdviz.experiment('perceptron_limit.race')();"
@@ -31,7 +37,7 @@ def test_imports_run_downwards_only():
     ],
 )
 def test_nothing_heavy_is_loaded_too_early(code, absent):
-    check = f"{code}; import sys; print([m for m in {absent.split()} if m in sys.modules])"
+    check = f"{code}\nimport sys; print([m for m in {absent.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

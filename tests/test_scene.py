@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import gdviz.app
-from gdviz import plots, scene
+from gdviz import numerals, plots, scene
 from gdviz.film import Film, Handle, Reveal
 
 THEME = (Path(gdviz.app.__file__).parent / "theme.css").read_text("utf-8")
@@ -233,10 +233,10 @@ def test_image_pixels_and_values(axes):
 
 
 def test_an_image_of_signed_values_has_the_colours_of_the_page(axes):
-    axes.imshow([[-1.0, 0.0, 1.0]], cmap=plots.DIVERGING)
+    axes.imshow([[-1.0, 0.0, 1.0]], cmap=plots.diverging())
     (image,), read = marks(axes, "image")
     assert [plots.ROLES[role] for role in image["ramp"]] == [
-        mpl.colors.to_hex(plots.DIVERGING(share)) for share in (0.0, 0.5, 1.0)
+        mpl.colors.to_hex(plots.diverging()(share)) for share in (0.0, 0.5, 1.0)
     ]
     assert "table" not in image
     assert list(np.frombuffer(read["data"], np.uint8, 3, image["pixels"])) == [0, 127, 254]
@@ -453,4 +453,4 @@ def test_series_differ_in_more_than_colour():
     ("value", "words"), [(7, "7"), (10_000, "10 000"), (99_999.6, "100 000"), (1.3e6, "1.3·10⁶")]
 )
 def test_whole_numbers_are_grouped_as_people_write_them(value, words):
-    assert scene.grouped(value) == words
+    assert numerals.grouped(value) == words

@@ -215,7 +215,7 @@ def test_an_image_shows_its_pixels_the_right_way_up(open_page):
 def test_an_image_of_signed_values_follows_the_theme(open_page):
     figure = plots.new_figure(4, 3)
     axes = figure.subplots()
-    axes.imshow([[-1.0, 0.0, 1.0]], cmap=plots.DIVERGING, aspect="auto")
+    axes.imshow([[-1.0, 0.0, 1.0]], cmap=plots.diverging(), aspect="auto")
     stage = open_page(scene.read(figure, strict=True))
     light, night = plots.PALETTE[1], dark("c1")
     assert (stage.near(light)[0] > 500, stage.near(night)[0]) == (True, 0)

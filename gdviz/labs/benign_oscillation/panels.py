@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
+from gdviz.artists import Artist, Axes
 from gdviz.film import Move
 from gdviz.labs.benign_oscillation.runs import Array, OnPatches, Runs, Steps, span
 from gdviz.problems import oscillation

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from gdviz import plots, problems
+from gdviz.artists import Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.descent import Update, descend
 from gdviz.film import Film
@@ -26,7 +26,7 @@ from gdviz.labs.double_descent.runs import (
     momentum,
     ridge,
 )  # fmt: skip
-from gdviz.scene import grouped
+from gdviz.numerals import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 

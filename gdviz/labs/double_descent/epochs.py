@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
 
 from gdviz import plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film
 from gdviz.lab import Drawn, Experiment, Prediction, Preset
@@ -27,8 +25,8 @@ from gdviz.labs.double_descent.runs import (
     packed,
     quartiles,
 )  # fmt: skip
+from gdviz.numerals import grouped
 from gdviz.problems import double_descent as theory
-from gdviz.scene import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -246,6 +244,8 @@ class Epochs(Experiment[EpochsResult]):
 
     def _draw_learned(self, axes: Axes, result: EpochsResult, moves: panels.Moves) -> None:
         """The share of each direction that has been learned, over the eigenvalues of the data."""
+        from matplotlib.ticker import FixedLocator
+
         values = result.eigenvalues
         lowest = max(values[-1] / 3, 1e-9)
         fine = np.geomspace(lowest, 1, 48)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.descent import descend
 from gdviz.film import Film
@@ -16,7 +15,7 @@ from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.double_descent import panels
 from gdviz.labs.double_descent.panels import number
 from gdviz.labs.double_descent.runs import HUGE, Array, Curves, Steps, grid
-from gdviz.scene import grouped
+from gdviz.numerals import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 

@@ -3,16 +3,13 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
+from gdviz.artists import Artist, Axes, Line2D
 from gdviz.film import Move
 from gdviz.labs.double_descent.runs import FLOOR, HUGE, Array, Steps, quartiles
-from gdviz.scene import grouped
+from gdviz.numerals import grouped
 
 Moves = dict[Artist, Move]
 TICKS = (0.1, 0.2, 0.5, 1, 2, 4)
@@ -21,6 +18,8 @@ DOTS = (0, (1, 3))
 
 def size_axis(axes: Axes, ratios: Array) -> None:
     """An axis of model sizes p/n, logarithmic, with the interpolation threshold."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     axes.set(xscale="log", xlabel="features per sample p/n", xlim=(ratios[0], ratios[-1]))
     axes.xaxis.set_major_locator(FixedLocator(TICKS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import plots
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, cursor
 from gdviz.lab import Prediction, Preset
@@ -30,8 +29,8 @@ from gdviz.labs.double_descent.runs import (
     momentum,
     ridgeless,
 )  # fmt: skip
+from gdviz.numerals import grouped
 from gdviz.problems import double_descent as theory
-from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 

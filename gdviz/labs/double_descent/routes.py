@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gdviz import plots
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, Reveal
 from gdviz.lab import Prediction, Preset
@@ -29,8 +28,8 @@ from gdviz.labs.double_descent.runs import (
     momentum,
     ridge,
 )  # fmt: skip
+from gdviz.numerals import grouped
 from gdviz.problems import double_descent as theory
-from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 

@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
+from gdviz.artists import Artist, Axes, Axis
 from gdviz.film import Move
 from gdviz.labs.hessian_spectra.runs import CLEAR, Array, Course, Flags, Spectra, Steps
-from gdviz.scene import grouped, scientific
+from gdviz.numerals import grouped, scientific
 
 Moves = dict[Artist, Move]
 
@@ -46,6 +43,8 @@ def log_axis(axes: Axes, low: float, high: float, label: str) -> None:
 
 def whole_ticks(axis: Axis, values: Sequence[int]) -> None:
     """Ticks at these whole numbers and nowhere else; the axis may be logarithmic."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     axis.set_major_locator(FixedLocator(list(values)))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.set_minor_locator(NullLocator())

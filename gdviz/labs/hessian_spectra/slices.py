@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import film, plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film, cursor
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.hessian_spectra import panels, runs
 from gdviz.labs.hessian_spectra.panels import number
 from gdviz.labs.hessian_spectra.runs import Array, Course, OnNetworks, Steps
-from gdviz.scene import grouped
+from gdviz.numerals import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -215,7 +214,7 @@ class Slices(OnNetworks[SlicesResult]):
             states = np.clip(states, -most, most)
             r = self.reach * PIXELS / (PIXELS - 1)
             picture = axes.imshow(
-                states[-1], cmap=plots.DIVERGING, vmin=-most, vmax=most, origin="lower",
+                states[-1], cmap=plots.diverging(), vmin=-most, vmax=most, origin="lower",
                 extent=(-r, r, -r, r),
             )  # fmt: skip
             moves[picture] = states

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import film, plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
 from gdviz.labs.hessian_spectra import claims, panels, runs
 from gdviz.labs.hessian_spectra.panels import number
 from gdviz.labs.hessian_spectra.runs import Array, Course, OnNetworks, Spectra, Steps
-from gdviz.scene import grouped
+from gdviz.numerals import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gdviz import film, plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.descent import Trajectory, descend
 from gdviz.film import Film

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gdviz import film, plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
@@ -279,7 +277,7 @@ class Valley(OnNetworks[ValleyResult]):
         ratio = np.log10(panels.shown(result.plane) / ends)
         axes.imshow(
             np.clip(-ratio, -DEEP, DEEP), origin="lower", extent=(-0.25, 1.25, -0.5, 1.5),
-            aspect="auto", vmin=-DEEP, vmax=DEEP, cmap=plots.DIVERGING,
+            aspect="auto", vmin=-DEEP, vmax=DEEP, cmap=plots.diverging(),
         )  # fmt: skip
         axes.plot([0, 1], [0, 0], color=plots.INK, ls="--", lw=1.4)
         (path,) = axes.plot(*result.shadow[-1].T, color=plots.INK, lw=2)
@@ -295,6 +293,8 @@ class Valley(OnNetworks[ValleyResult]):
 
     def _draw_heights(self, axes: Axes, result: ValleyResult, moves: panels.Moves) -> None:
         """Heights above the chord of all pairs; those of the curves move."""
+        from matplotlib.ticker import FixedLocator, FuncFormatter
+
         S = self.pairs
         spread = np.linspace(-0.12, 0.12, S) if S > 1 else np.zeros(1)
         for i, heights in enumerate(result.heights):

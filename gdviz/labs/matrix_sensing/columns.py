@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film
 from gdviz.lab import Drawn, Prediction, Preset
@@ -27,8 +26,8 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
     step_size,
 )  # fmt: skip
+from gdviz.numerals import grouped
 from gdviz.problems import factorisation as theory
-from gdviz.scene import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, part, unwatched
 

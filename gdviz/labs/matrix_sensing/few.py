@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
@@ -28,7 +27,7 @@ from gdviz.labs.matrix_sensing.runs import (
     scale,
     step_size,
 )  # fmt: skip
-from gdviz.scene import grouped
+from gdviz.numerals import grouped
 from gdviz.settings import setting
 from gdviz.watch import Watch, unwatched
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gdviz import plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
 from gdviz.film import Film
 from gdviz.lab import Prediction, Preset
@@ -26,8 +25,8 @@ from gdviz.labs.matrix_sensing.runs import (
     middle,
     scale,
 )  # fmt: skip
+from gdviz.numerals import grouped
 from gdviz.problems import factorisation as theory
-from gdviz.scene import grouped
 from gdviz.watch import Watch, part, unwatched
 
 B5 = Claim(

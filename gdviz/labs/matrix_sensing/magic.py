@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from gdviz import film, plots, problems
+from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.descent import descend
 from gdviz.film import Film
@@ -32,8 +30,8 @@ from gdviz.labs.matrix_sensing.runs import (
     run,
     scale,
 )  # fmt: skip
+from gdviz.numerals import grouped
 from gdviz.problems import factorisation as theory
-from gdviz.scene import grouped
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, part, unwatched
 
@@ -285,6 +283,8 @@ class Magic(OnMatrices[MagicResult]):
 
     def _draw_bars(self, axes: Axes, runs: Runs, moves: panels.Moves) -> None:
         """Singular values of F and of G as bars, first run."""
+        from matplotlib.ticker import FixedFormatter, FixedLocator
+
         x = np.arange(self.k)
         for i, values in enumerate((runs.F, runs.G)):
             high = panels.shown(values[:, 0, 0, : self.k])

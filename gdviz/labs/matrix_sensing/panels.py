@@ -4,18 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.gridspec import SubplotSpec
-from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from gdviz import film, plots
+from gdviz.artists import Artist, Axes, Figure, SubplotSpec
 from gdviz.film import Move
 from gdviz.labs.matrix_sensing.runs import FLOOR, HUGE, Array, Images, OnMatrices, Runs, Steps
+from gdviz.numerals import grouped, scientific
 from gdviz.problems import factorisation as theory
-from gdviz.scene import grouped, scientific
 
 Moves = dict[Artist, Move]
 
@@ -35,6 +31,8 @@ def step_axis(axes: Axes, steps: Steps, moves: Moves, log: bool = False) -> None
 
 def log_axis(axes: Axes, low: float, high: float, label: str = "error ‖P − M‖") -> None:
     """A logarithmic axis of errors, or of what else y shows, with few ticks."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axes.set(yscale="log", ylim=(low, high), ylabel=label)
     decades = np.log10(high / low)
     if decades > 8:
@@ -151,7 +149,7 @@ def image(axes: Axes, name: str, values: Any, top: float, moves: Moves | None = 
     values = np.clip(np.nan_to_num(values, nan=top, posinf=top, neginf=-top), -top, top)
     n = values.shape[-1]
     picture = axes.imshow(
-        values[-1] if values.ndim == 3 else values, cmap=plots.DIVERGING, vmin=-top, vmax=top,
+        values[-1] if values.ndim == 3 else values, cmap=plots.diverging(), vmin=-top, vmax=top,
         extent=(0.5, n + 0.5, n + 0.5, 0.5),
     )  # fmt: skip
     if moves is not None:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.figure import Figure
 
 from gdviz import plots, problems
+from gdviz.artists import Artist, Figure
 from gdviz.claims import Claim, Finding, holds
 from gdviz.film import Film, Move
 from gdviz.lab import Experiment, Prediction, Preset

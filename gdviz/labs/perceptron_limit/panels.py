@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 
 from gdviz import film, plots
+from gdviz.artists import Artist, Axes
 from gdviz.film import Handle, Move, Reveal
 from gdviz.labs.perceptron_limit.runs import Array, Facts, Steps, label
 from gdviz.problems import separation
@@ -133,7 +132,7 @@ def weight_images(
         tile = pixels[:, i] / np.where(largest[:, i] == 0, 1, largest[:, i])
         sheet[:, top : top + 8, left : left + 8] = tile
         axes.text(left + 3.5, top - 0.8, name, ha="center", va="bottom")
-    image = axes.imshow(sheet[-1], cmap=plots.DIVERGING, vmin=-1, vmax=1, interpolation="nearest")
+    image = axes.imshow(sheet[-1], cmap=plots.diverging(), vmin=-1, vmax=1, interpolation="nearest")
     moves[image] = sheet
     axes.set(title="What the weights look for", xlabel="orange: {} · blue: {}".format(*classes))
     axes.set(xticks=[], yticks=[])

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from gdviz import problems
 from gdviz.descent import descend
 from gdviz.lab import Experiment
+from gdviz.numerals import scientific
 from gdviz.problems import separation
-from gdviz.scene import scientific
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
 
