@@ -189,6 +189,8 @@ def normalised_gradient_descent(data: Points, step_size: Tensor) -> Update:
     return update
 
 
+LOOK = 50
+"""Steps between two looks at whether every perceptron has stopped."""
 PERCEPTRONS = ("batch", "normalised batch", "classical")
 """The rows of a batch of perceptrons."""
 
@@ -196,13 +198,23 @@ PERCEPTRONS = ("batch", "normalised batch", "classical")
 def perceptrons(data: Points) -> Update:
     """The three perceptrons at once, on weights (K, 3, d) in the order of `PERCEPTRONS`.
 
-    A row stops by itself: without mistakes all its weights p_i are zero.
+    A row stops by itself: without mistakes all its weights p_i are zero. When all have stopped,
+    which is looked at now and then, nothing is computed any more.
     """
     Zt, q = data.Z.mT.contiguous(), data.share
     full, nothing = torch.stack([q, q, torch.ones_like(q)], -2), q.new_zeros(())
+    stopped = False
 
     def update(w: Tensor, t: int) -> None:
-        p = torch.where(torch.bmm(w, Zt) <= 0, full, nothing)
+        nonlocal stopped
+        if t == 0:
+            stopped = False
+        if stopped:
+            return
+        mistakes = torch.bmm(w, Zt) <= 0
+        if t % LOOK == 0:
+            stopped = not bool(mistakes.any())
+        p = torch.where(mistakes, full, nothing)
         batch, normalised, classical = p.unbind(-2)
         if t == 0:
             batch *= 0.5

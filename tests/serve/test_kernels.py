@@ -15,7 +15,7 @@ from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 
 from gdviz.app import turn
 from gdviz.serve import kernels
-from gdviz.serve.kernels import WARM, OwnKernel, PublicKernel, Turns
+from gdviz.serve.kernels import WARM, OwnKernel, PublicKernel, Turns, WarmKernels
 
 pytestmark = pytest.mark.skipif(not kernels.POSSIBLE, reason="kernels can be forked on Linux only")
 
@@ -101,6 +101,13 @@ def test_widgets_listen_for_a_page_that_asks_for_all_of_them():
         return await kernel.say("print(*get_ipython().kernel.comm_manager.targets)")
 
     assert "jupyter.widget.control" in with_kernels(scenario).split()
+
+
+def test_jupyterlab_has_its_own_interpreters_kernel_forked():
+    async def scenario(start, _):
+        return await (await start()).say("import os; print(os.getppid())")
+
+    assert with_kernels(scenario, WarmKernels) == str(WARM.process.pid)
 
 
 def test_the_warm_process_is_one_thread():
