@@ -294,6 +294,8 @@ def test_a_page_that_waits_for_the_cluster_lets_others_compute(threads, to, monk
     to(threads)
     page = Page(TOYS)
     settle(page)
+    while heard != [turn.ASK, turn.GIVE] * 2:  # the worker gives its turn back after it has told
+        time.sleep(0.01)
     heard.clear()
     page.view.controls["mode"].widget.value = "wait"
     assert Toy.started.wait(10)
@@ -354,6 +356,7 @@ def test_a_lost_worker_costs_a_retry(tmp_path, join):
             answer = pool.submit(asking.simulate, slow)
             time.sleep(1)
             with worker(address):
+                asking.client().wait_for_workers(2, timeout=60)
                 first.kill()
                 result = answer.result(120)
     np.testing.assert_array_equal(result.loss, slow.simulate().loss)

@@ -36,7 +36,7 @@ PROVISIONER = "gdviz-warm"
 """The entry point of `WarmProvisioner`, for `jupyter_client`."""
 POSSIBLE = sys.platform == "linux"
 """Whether kernels can be forked: macOS can fork, but its libraries do not survive it."""
-MODULE = "gdviz.serve.warm"
+MODULE, READY = "gdviz.serve.warm", b"ready"
 PATIENCE = 30.0
 """Seconds for a warm process to import everything and fork."""
 
@@ -173,6 +173,14 @@ class Warm:
             self.process.wait()
             self.process = None
 
+    async def ready(self) -> None:
+        """Wait until the warm process has imported everything, or has given up."""
+        self.start()
+        assert self._requests is not None
+        self._requests.settimeout(PATIENCE)
+        with suppress(OSError):  # which `fork` will find too
+            await asyncio.to_thread(self._requests.recv, len(READY), socket.MSG_PEEK)
+
     async def fork(self, **request: Any) -> Forked | None:
         """Return a new kernel; or None if there is none to be had, which is then logged."""
         self.start()
@@ -203,6 +211,11 @@ class WarmProvisioner(LocalProvisioner):
     """
 
     limits = Dict()
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Choose the ports of the kernel only when it can take them at once."""
+        await WARM.ready()
+        return await super().pre_launch(**kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Launch a kernel for the command line of `ipykernel_launcher`."""

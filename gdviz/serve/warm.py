@@ -6,6 +6,7 @@ since none of these survives: `gdviz.serve.kernels` is the server's side.
 
 A request is a message on a Unix socket: JSON ``{argv, env, cwd, limits}`` and one end of the new
 kernel's life-line. On it the warm process answers with the kernel's number and its pidfd.
+The first thing that it says is that it is ready.
 """
 
 import gc
@@ -31,6 +32,7 @@ from IPython.core import shellapp
 from gdviz import compute, descent, scene
 from gdviz.app import turn
 from gdviz.lab import Lab, labs
+from gdviz.serve.kernels import READY
 
 WIDGETS = "--InteractiveShellApp.extra_extensions=ipywidgets"
 """Imported before there is a kernel, widgets do not listen for the page that asks for them all:
@@ -58,6 +60,7 @@ def serve(requests: socket.socket) -> None:
     if os.environ.get(compute.ADDRESS):
         with suppress(compute.Unavailable):  # which each page tells
             compute.load()
+    requests.send(READY)
     rehearsals = rehearse(labs().values())
     more = True
     while True:
