@@ -169,7 +169,7 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
             return
         _ = self.xsrf_token  # sets the cookie without which a closing tab may not end its kernel
         metrics.VISITS.labels(lab.name).inc()
-        with ExitStack() as on_the_way:
+        with room.opening(), ExitStack() as on_the_way:
             on_the_way.enter_context(room.arrival())
             try:
                 self.write(pages.cover(lab, self.base, self.request.query))

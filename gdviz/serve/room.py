@@ -12,6 +12,8 @@ SEAT = 80_000_000
 """Bytes to count with for one visitor's kernel: what one measures, and a third more."""
 RESERVE = 1_000_000_000
 """Bytes for the server, the warm process and the system."""
+DOOR = 8
+"""Pages that may be opening at a time, for each core."""
 AGAIN = 4
 """Seconds after which a page in the line asks again."""
 PATIENCE = 15.0
@@ -28,6 +30,8 @@ class Room:
         How many kernels may live.
     taken
         Says how many do.
+    door
+        How many pages may be opening at a time: more would all be late, and some would fail.
     patience
         Seconds after which a visitor who has not asked again has left the line.
     """
@@ -38,8 +42,10 @@ class Room:
         taken: Callable[[], int],
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        door: int = 1000,
     ) -> None:
         self.seats, self._taken, self._patience, self._clock = seats, taken, patience, clock
+        self._door, self._opening = door, 0
         self._line: OrderedDict[str, float] = OrderedDict()
         self._coming = 0
 
@@ -59,7 +65,7 @@ class Room:
         self._line[ticket] = self._clock()
         self._forget()
         place = list(self._line).index(ticket) + 1
-        if place > self.free:
+        if place > min(self.free, self._door - self._opening):
             return place
         del self._line[ticket]
         return 0
@@ -72,6 +78,15 @@ class Room:
             yield
         finally:
             self._coming -= 1
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Take a place in the door until a page is complete."""
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
 
     def _forget(self) -> None:
         late = self._clock() - self._patience

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import os
 import secrets
 import shutil
 import socket
@@ -28,7 +29,7 @@ from gdviz.lab import Lab, labs
 from gdviz.serve import Options, guard, handlers, jupyter_paths, metrics, pictures
 from gdviz.serve.configuration import configuration
 from gdviz.serve.kernels import POSSIBLE, WARM, PublicKernel, many_files
-from gdviz.serve.room import Room, seats
+from gdviz.serve.room import DOOR, Room, seats
 
 LEFT, IDLE = 300, 7200
 """Seconds until a kernel ends whose page is gone, and one whose page is open but unused."""
@@ -103,7 +104,11 @@ class Server(Voila):  # type: ignore[misc]
             server = cls(config=_config(options), open_browser=options.open_browser)
             server.options, server.listener, server.shown = options, listener, shown
             server.port = listener.getsockname()[1]
-            server.room = Room(options.kernels or seats(), lambda: len(server.kernel_manager))
+            server.room = Room(
+                options.kernels or seats(),
+                lambda: len(server.kernel_manager),
+                door=DOOR * (os.cpu_count() or 1),
+            )
             server.initialize([])
             server.start()
         return 0

@@ -66,6 +66,15 @@ def test_a_visitor_on_the_way_has_a_seat():
     assert house.enter("b") == [0]
 
 
+def test_no_more_come_in_at_a_time_than_the_door_lets_through():
+    room = Room(100, lambda: 0, door=2)
+    with room.opening():
+        assert room.enter("a") == 0
+        with room.opening():
+            assert room.enter("b") == 1
+        assert room.enter("b") == 0
+
+
 def test_more_kernels_than_seats_are_no_free_seats():
     house = House(1)
     house.kernels = 3
