@@ -6,7 +6,6 @@ import json
 import logging
 import secrets
 from base64 import b64encode
-from contextlib import ExitStack
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -169,13 +168,12 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
             return
         _ = self.xsrf_token  # sets the cookie without which a closing tab may not end its kernel
         metrics.VISITS.labels(lab.name).inc()
-        with room.opening(), ExitStack() as on_the_way:
-            on_the_way.enter_context(room.arrival())
+        with room.arrival() as seated:
             try:
                 self.write(pages.cover(lab, self.base, self.request.query))
                 await self.flush()
                 async for html in self.get_generator(f"{path}.ipynb"):
-                    on_the_way.close()  # the kernel lives
+                    seated()  # the kernel lives
                     self.write(html)
                     await self.flush()
             except Exception:

@@ -1,7 +1,7 @@
 """The kernels of visitors: forked from a warm process, where the system can do that.
 
 `gdviz.serve.warm` is that process. It starts with the first kernel, or before at `WARM.start`; if
-it dies, the next kernel is a plain one and a new warm process starts. Kernels outlive it: each
+it dies, a new one starts with the next kernel. Kernels outlive it: each
 ends with the server that holds the other end of its life-line.
 """
 
@@ -53,7 +53,7 @@ class Turns:
     """
 
     def __init__(self, cores: int | None = None) -> None:
-        self.cores = cores or len(os.sched_getaffinity(0))
+        self.cores = cores or (len(os.sched_getaffinity(0)) if POSSIBLE else os.cpu_count() or 1)
         self.computing: set[socket.socket] = set()
         self.waiting: deque[tuple[socket.socket, bytes]] = deque()
 

@@ -45,9 +45,10 @@ class Room:
         door: int = 1000,
     ) -> None:
         self.seats, self._taken, self._patience, self._clock = seats, taken, patience, clock
-        self._door, self._opening = door, 0
+        self._door = door
         self._line: OrderedDict[str, float] = OrderedDict()
-        self._coming = 0
+        self._opening: set[object] = set()
+        self._coming: set[object] = set()
 
     @property
     def waiting(self) -> int:
@@ -58,35 +59,32 @@ class Room:
     @property
     def free(self) -> int:
         """How many seats are free."""
-        return max(self.seats - self._taken() - self._coming, 0)
+        return max(self.seats - self._taken() - len(self._coming), 0)
 
     def enter(self, ticket: str) -> int:
         """Return 0 if the visitor with this ticket may come in, else their place in the line."""
         self._line[ticket] = self._clock()
         self._forget()
         place = list(self._line).index(ticket) + 1
-        if place > min(self.free, self._door - self._opening):
+        if place > min(self.free, self._door - len(self._opening)):
             return place
         del self._line[ticket]
         return 0
 
     @contextmanager
-    def arrival(self) -> Iterator[None]:
-        """Keep a seat for a visitor who was let in and whose kernel does not live yet."""
-        self._coming += 1
-        try:
-            yield
-        finally:
-            self._coming -= 1
+    def arrival(self) -> Iterator[Callable[[], None]]:
+        """Stand in the door while a page opens.
 
-    @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Take a place in the door until a page is complete."""
-        self._opening += 1
+        A seat is kept until the visitor's kernel lives, which is told by calling what is given.
+        """
+        visitor = object()
+        self._opening.add(visitor)
+        self._coming.add(visitor)
         try:
-            yield
+            yield lambda: self._coming.discard(visitor)
         finally:
-            self._opening -= 1
+            self._opening.discard(visitor)
+            self._coming.discard(visitor)
 
     def _forget(self) -> None:
         late = self._clock() - self._patience

@@ -2,7 +2,6 @@
 
 import hmac
 import logging
-import os
 import secrets
 import shutil
 import socket
@@ -107,7 +106,7 @@ class Server(Voila):  # type: ignore[misc]
             server.room = Room(
                 options.kernels or seats(),
                 lambda: len(server.kernel_manager),
-                door=DOOR * (os.cpu_count() or 1),
+                door=DOOR * WARM.turns.cores,
             )
             server.initialize([])
             server.start()

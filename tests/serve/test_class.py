@@ -383,6 +383,12 @@ def test_a_log_that_cannot_be_written_is_told_in_one_line(tmp_path):
     assert len(run.stderr.splitlines()) == 1
 
 
+def steps(page):
+    """What the control of the number of steps shows."""
+    control = page.locator(".gd-control").filter(has_text="Steps")
+    return control.locator(".widget-readout").first.inner_text()
+
+
 def of_kernels(server):
     """Process ids of the kernels of a server."""
     tree = subprocess.check_output(["ps", "-eo", "pid,ppid,args"], text=True).splitlines()[1:]
@@ -403,13 +409,7 @@ def test_a_lost_kernel_is_told_and_reload_brings_everything_back(page, accident)
     page.reload()
     page.wait_for_selector(".gd-stage[data-drawn]", timeout=120_000)
     assert "steps=200" in page.url
-    assert (
-        page.locator(".gd-control")
-        .filter(has_text="Steps")
-        .locator(".widget-readout")
-        .first.inner_text()
-        == "200"
-    )
+    assert steps(page) == "200"
 
 
 def test_a_server_that_starts_again_finds_its_visitors_where_they_were(page, accident):
@@ -420,10 +420,4 @@ def test_a_server_that_starts_again_finds_its_visitors_where_they_were(page, acc
     page.wait_for_function(LOST, arg="Reload|reload", timeout=120_000)
     page.reload()
     page.wait_for_selector(".gd-stage[data-drawn]", timeout=120_000)
-    assert (
-        page.locator(".gd-control")
-        .filter(has_text="Steps")
-        .locator(".widget-readout")
-        .first.inner_text()
-        == "200"
-    )
+    assert steps(page) == "200"

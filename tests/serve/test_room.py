@@ -68,9 +68,10 @@ def test_a_visitor_on_the_way_has_a_seat():
 
 def test_no_more_come_in_at_a_time_than_the_door_lets_through():
     room = Room(100, lambda: 0, door=2)
-    with room.opening():
+    with room.arrival():
         assert room.enter("a") == 0
-        with room.opening():
+        with room.arrival() as seated:
+            seated()
             assert room.enter("b") == 1
         assert room.enter("b") == 0
 
