@@ -162,11 +162,8 @@ class _Reader:
         look = axis.get_tick_params()
         sides = ("bottom", "top") if axis.axis_name == "x" else ("left", "right")
         labelled = [side for side in sides if look.get(f"label{side}")]
-        ticks = _ticks(axis, axis.get_majorticklocs(), axis.major.formatter, limits)
-        sparse = isinstance(axis.minor.locator, NullLocator)
-        places = [] if sparse else axis.get_minorticklocs()
-        minor = _ticks(axis, places, axis.minor.formatter, limits)
-        label, offset = axis.get_label_text(), axis.major.formatter.get_offset()
+        ticks, minor, offset = _ticks(axis, limits)
+        label = axis.get_label_text()
         return {
             **_scale(axis),
             "limits": [float(limit) for limit in limits],
@@ -564,9 +561,51 @@ def _scale(axis: Axis) -> Plain:
     return {"scale": name, **{key: float(getattr(axis.get_transform(), key)) for key in numbers}}
 
 
-def _ticks(
-    axis: Any, places: ArrayLike, formatter: Any, limits: Sequence[float]
-) -> list[tuple[float, str]]:
+_Ticks = list[tuple[float, str]]
+_KNOWN: dict[Any, tuple[_Ticks, _Ticks, str]] = {}
+
+
+def _ticks(axis: Any, limits: tuple[float, float]) -> tuple[_Ticks, _Ticks, str]:
+    """The major and the minor ticks, and what the formatter takes out of their labels.
+
+    They are remembered where nobody has chosen them: most axes are the same in the next figure.
+    """
+    key = None
+    if (
+        axis.isDefault_majloc and axis.isDefault_minloc
+        and axis.isDefault_majfmt and axis.isDefault_minfmt
+    ):  # fmt: skip
+        tickers = (axis.major.locator, axis.major.formatter, axis.minor.locator)
+        states = tuple(_state(one) for one in (*tickers, axis.minor.formatter))
+        key = (axis.axis_name, axis.get_tick_space(), limits, tuple(_scale(axis).items()), states)
+    if key is None or key not in _KNOWN:
+        major = _labelled(axis, axis.get_majorticklocs(), axis.major.formatter, limits)
+        sparse = isinstance(axis.minor.locator, NullLocator)
+        places = [] if sparse else axis.get_minorticklocs()
+        minor = _labelled(axis, places, axis.minor.formatter, limits)
+        found = major, minor, axis.major.formatter.get_offset()
+        if key is None:
+            return found
+        if len(_KNOWN) == 512:
+            _KNOWN.clear()
+        _KNOWN[key] = found
+    return _KNOWN[key]
+
+
+def _state(ticker: Any) -> tuple[Any, ...]:
+    """How a locator or a formatter of matplotlib's own is set."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return value.tobytes()
+        if isinstance(value, dict):
+            return tuple(value.items())
+        return tuple(value) if isinstance(value, list | set) else value
+
+    return tuple((name, plain(one)) for name, one in vars(ticker).items() if name != "axis")
+
+
+def _labelled(axis: Any, places: ArrayLike, formatter: Any, limits: Sequence[float]) -> _Ticks:
     """Positions inside the limits, by a hair on the axis' own scale, with their labels."""
     places, scale = _floats(places), axis.get_transform().transform
     labels = formatter.format_ticks(places) if len(places) else []

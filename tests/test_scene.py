@@ -454,3 +454,21 @@ def test_series_differ_in_more_than_colour():
 )
 def test_whole_numbers_are_grouped_as_people_write_them(value, words):
     assert numerals.grouped(value) == words
+
+
+def test_ticks_that_are_remembered_are_those_of_how_they_were_asked_for():
+    def labels(**asked):
+        axes = Figure().add_subplot()
+        axes.set(xlim=(0, 4000), ylim=(0, 4000))
+        if "nbins" in asked:
+            axes.locator_params(**asked)
+        elif asked:
+            axes.ticklabel_format(**asked)
+        drawn = scene.read(axes.figure)["axes"][0]["x"]
+        return [text for _, text in drawn["ticks"]], drawn["label"]
+
+    plain = labels()
+    assert labels() == plain
+    assert len(labels(nbins=2)[0]) < len(plain[0])
+    assert labels(style="sci", scilimits=(0, 0))[1] == " (1e3)"
+    assert labels() == plain

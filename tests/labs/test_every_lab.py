@@ -4,6 +4,7 @@ So is the lab of the guide for authors, which is none of `labs`.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +16,7 @@ from gdviz import scene
 from gdviz.claims import Verdict
 from gdviz.lab import experiment, labs
 from gdviz.settings import declared
-from gdviz.sketch import Sketch
+from gdviz.sketch import Sketch, Sketchbook
 from gdviz.watch import Cancelled
 
 LABS = (*labs().values(), sixth_lab.lab)
@@ -32,6 +33,7 @@ PREDICTIONS = [
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 _results = {}
+_book = Sketchbook()
 
 
 def result_of(settings):
@@ -57,8 +59,10 @@ def test_a_preset_is_drawn_and_read_with_nothing_missing(preset):
     figure, film = settings.figure(result_of(settings))
     drawn = scene.read(figure, film, strict=True)
     assert drawn["axes"]
-    for sketch in (Sketch(), Sketch(axes=3)):  # a sketch's own axes, and those made beforehand
-        assert drawn == scene.read(*settings.figure(result_of(settings), sketch), strict=True)
+    # with a sketch's own axes, with axes made beforehand, and with the artists of what was last
+    for take in (Sketch, partial(Sketch, axes=3), _book.take, _book.take):
+        assert drawn == scene.read(*settings.figure(result_of(settings), take()), strict=True)
+        _book.prepare()
     for axes in figure.axes:
         shown_images = axes.get_images()
         assert axes.get_xlabel(), axes.get_title()
