@@ -7,6 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ QUIET = 0.3
 """Seconds of a run before its progress is worth telling."""
 BEAT = 0.1
 """Seconds between two reports of progress."""
+PAINTING = 0.025
+"""Seconds that a page has for the picture before it hears what else there is to say."""
 SHARE = 0.25
 """Seconds of a run after which others who wait for their turn come first."""
 
@@ -36,11 +39,12 @@ class Job:
 
     `work` is called with a watch on the worker's thread; then exactly one of `done` (with what
     work returned), `stopped` and `failed` (with an id that stands in the log) is called there,
-    unless a newer job replaced this one: it then ends silently.
+    unless a newer job replaced this one: it then ends silently. What `done` returns is called a
+    moment later, when the page has had the time to paint.
     """
 
     work: Callable[[Watch], Any]
-    done: Callable[[Any], None]
+    done: Callable[[Any], Callable[[], None] | None]
     progressed: Callable[[float], None]
     stopped: Callable[[], None]
     failed: Callable[[str], None]
@@ -95,18 +99,25 @@ class Runner:
             with self._change:
                 job, self._waiting, self._stop_asked = self._waiting, None, False
                 self._running = job
-            try:
-                if job is not None:
-                    self._run(job)
-            except Exception:
-                _log.exception("a listener of the runner failed")
+            after = self._attempt(partial(self._run, job)) if job is not None else None
+            turn.mine.give()
+            if after is not None:
+                with self._change:
+                    self._change.wait_for(lambda: self._waiting is not None, PAINTING)
+                self._attempt(after)
             with self._change:
                 self._running = None
                 self._change.notify_all()
                 idle = self._waiting is None
-            turn.mine.give()
             if idle:
                 self._rest()
+
+    def _attempt(self, call: Callable[[], Any]) -> Any:
+        """What a call gives, or None if a listener failed in it."""
+        try:
+            return call()
+        except Exception:
+            _log.exception("a listener of the runner failed")
 
     def _await_turn(self) -> None:
         """Wait for our turn, and tell whoever is waiting for a job that it does."""
@@ -117,7 +128,8 @@ class Runner:
                 return
             job.progressed(0.0)
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job) -> Callable[[], None] | None:
+        """Run a job, and return what is to be called after it."""
         try:
             value = job.work(self._watch(job))
         except Cancelled:
@@ -128,7 +140,8 @@ class Runner:
             _log.exception("error %s: a run failed", error)
             job.failed(error)
         else:
-            job.done(value)
+            return job.done(value)
+        return None
 
     def _watch(self, job: Job) -> Watch:
         """A watch that ends an unwanted run and tells the progress of a long one."""

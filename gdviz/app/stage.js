@@ -20,6 +20,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+const distinct = (values) => [...new Set(values)].sort((a, b) => a - b);
+
 function html(tag, className, parent, attributes = {}) {
   const node = document.createElement(tag);
   node.className = className;
@@ -1138,7 +1140,8 @@ class Stage {
     this.scene = new Scene(plain);
     this.frame = plain.asked ?? this.sameStep(before);
     this.letGo();
-    const cells = JSON.stringify(plain.axes.map(({ cell, on, beside }) => [cell, on, beside]));
+    const places = plain.axes.map(({ cell, on, beside }) => [cell, on, beside]);
+    const cells = JSON.stringify([plain.size, places]);
     if (cells !== this.cells) this.rebuild(cells);
     this.fillPanels();
     this.title.textContent = plain.title;
@@ -1148,7 +1151,7 @@ class Stage {
     this.player.hidden = plain.steps.length < 2;
     if (this.player.hidden) this.pause();
     else if (this.playing) this.play();
-    this.relayout();
+    this.refresh();
     cancelAnimationFrame(this.request);
     this.tick(performance.now());
   }
@@ -1164,6 +1167,7 @@ class Stage {
 
   rebuild(cells) {
     this.cells = cells;
+    this.found = null;
     this.panels.forEach((panel) => [panel.head, panel.plot].forEach((node) => node.remove()));
     this.hosts = this.scene.axes.map((axes, i) => axes.on ?? axes.beside ?? i);
     this.panels = this.hosts.filter((host, i) => host === i).map(() => new Panel(this));
@@ -1179,16 +1183,33 @@ class Stage {
 
   // ---- layout
 
+  /* The page has changed. */
   relayout() {
+    this.found = null;
+    this.refresh();
+  }
+
+  /* The scene has changed: what `found` tells of the page still holds. */
+  refresh() {
     this.stale = true;
     this.invalidate();
   }
 
   /* Lay the panels out in the columns and rows of the figure, or one under the other. */
   layout() {
-    const width = this.grid.clientWidth;
-    if (!width || !this.scene) return false;
+    if (!this.scene) return false;
+    this.found ??= this.find();
+    if (!this.found) return false;
     this.stale = false;
+    const sizes = this.stacked ? this.stack(this.found.width) : this.spread(this.found.width);
+    this.panels.forEach((panel, i) => panel.arrange(...sizes[i]));
+    return true;
+  }
+
+  /* How much room there is. The page is asked once: an answer costs it a layout of its own. */
+  find() {
+    const width = this.grid.clientWidth;
+    if (!width) return null;
     const stacked = width < NARROW;
     if (stacked !== this.stacked) {
       this.stacked = stacked;
@@ -1199,9 +1220,7 @@ class Stage {
       });
     }
     this.measureType();
-    const sizes = stacked ? this.stack(width) : this.spread(width);
-    this.panels.forEach((panel, i) => panel.arrange(...sizes[i]));
-    return true;
+    return { width };
   }
 
   /* Sizes of type and marks in px, larger on a projector. */
@@ -1233,33 +1252,9 @@ class Stage {
   }
 
   spread(width) {
-    const [w, h] = this.scene.size;
     const cells = this.panels.map((panel) => panel.axes[0].cell);
-    const lines = (edges) => [...new Set(edges)].sort((a, b) => a - b);
-    const columns = lines(cells.flatMap(([x0, , x1]) => [x0, x1]));
-    const rows = lines(cells.flatMap(([, y0, , y1]) => [y0, y1]));
-    const lowest = Math.min(...cells.map(([, y0, , y1]) => y1 - y0));
-    const total = Math.max((width * h) / w, 220 / lowest);
-    const shares = (edges) => edges.slice(1).map((edge, i) => edge - edges[i]);
-    this.grid.style.gridTemplateColumns = shares(columns)
-      .map((share) => `minmax(0, ${100 * share}fr)`) // fewer than 1fr in all would leave a gap
-      .join(" ");
-    this.grid.style.gridTemplateRows = shares(rows)
-      .map((share) => `auto ${Math.round(share * total)}px`)
-      .join(" ");
-    this.panels.forEach((panel, i) => {
-      const [x0, y0, x1, y1] = cells[i];
-      const gridColumn = `${columns.indexOf(x0) + 1} / ${columns.indexOf(x1) + 1}`;
-      const top = 2 * rows.indexOf(y0) + 1;
-      Object.assign(panel.head.style, { gridColumn, gridRow: top, order: "" });
-      Object.assign(panel.plot.style, {
-        gridColumn,
-        gridRow: `${top + 1} / ${2 * rows.indexOf(y1) + 1}`,
-        order: "",
-        height: "",
-      });
-    });
-    const sizes = this.panels.map(({ plot }) => [plot.clientWidth, plot.clientHeight]);
+    const columns = distinct(cells.flatMap(([x0, , x1]) => [x0, x1]));
+    const sizes = (this.found.plots ??= this.place(width, cells, columns));
     const rooms = this.panels.map((panel, i) => panel.margins(...sizes[i]));
     // frames that start or end on the same line of the grid line up; one of a fixed shape would
     // shrink for it, so it does only with those of its own width or height
@@ -1282,6 +1277,34 @@ class Stage {
         { left: left[i], top: top[i], right: rooms[i].right + gap, bottom: bottom[i] },
       ];
     });
+  }
+
+  /* Set the grid, and return the width and height of each plot. */
+  place(width, cells, columns) {
+    const [w, h] = this.scene.size;
+    const rows = distinct(cells.flatMap(([, y0, , y1]) => [y0, y1]));
+    const lowest = Math.min(...cells.map(([, y0, , y1]) => y1 - y0));
+    const total = Math.max((width * h) / w, 220 / lowest);
+    const shares = (edges) => edges.slice(1).map((edge, i) => edge - edges[i]);
+    this.grid.style.gridTemplateColumns = shares(columns)
+      .map((share) => `minmax(0, ${100 * share}fr)`) // fewer than 1fr in all would leave a gap
+      .join(" ");
+    this.grid.style.gridTemplateRows = shares(rows)
+      .map((share) => `auto ${Math.round(share * total)}px`)
+      .join(" ");
+    this.panels.forEach((panel, i) => {
+      const [x0, y0, x1, y1] = cells[i];
+      const gridColumn = `${columns.indexOf(x0) + 1} / ${columns.indexOf(x1) + 1}`;
+      const top = 2 * rows.indexOf(y0) + 1;
+      Object.assign(panel.head.style, { gridColumn, gridRow: top, order: "" });
+      Object.assign(panel.plot.style, {
+        gridColumn,
+        gridRow: `${top + 1} / ${2 * rows.indexOf(y1) + 1}`,
+        order: "",
+        height: "",
+      });
+    });
+    return this.panels.map(({ plot }) => [plot.clientWidth, plot.clientHeight]);
   }
 
   measure(text, size) {
@@ -1483,7 +1506,7 @@ class Stage {
   thaw() {
     this.flush();
     this.fillPanels();
-    this.relayout();
+    this.refresh();
   }
 }
 

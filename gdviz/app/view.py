@@ -101,7 +101,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         self.question.layout.display = "" if link.predict else "none"
         self._show_relevant()
 
-    def _submit(self, work: Callable[[Watch], Any], done: Callable[[Any], None]) -> None:
+    def _submit(self, work: Callable[[Watch], Any], done: Callable[[Any], Any]) -> None:
         self._page.runner.submit(Job(work, done, self._progressed, self._stopped, self._failed))
 
     # --- from the page to the settings ---------------------------------------------------------
@@ -182,16 +182,20 @@ class View(widgets.VBox):  # type: ignore[misc]
         trouble = "" if remembered else computed.trouble
         return Outcome(settings, result, findings, drawn, told, trouble)
 
-    def _done(self, outcome: Outcome | SettingError) -> None:
+    def _done(self, outcome: Outcome | SettingError) -> Callable[[], None] | None:
+        """Show the picture; the words about it may wait until it is painted."""
         self._busy(False)
         if isinstance(outcome, SettingError):
             self._refused(str(outcome))
-            return
+            return None
         self.outcome = outcome
-        experiment, result = outcome.experiment, outcome.result
         with self.stage.hold_sync():
             self.stage.scene = outcome.scene
-            self.stage.description = experiment.describe(result)
+            self.stage.description = outcome.experiment.describe(outcome.result)
+        return partial(self._tell, outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        experiment, result = outcome.experiment, outcome.result
         self.claims.value = text.claims(outcome.findings)
         self.notice.value = self._notice(experiment)
         self.question.reveal(experiment, result)

@@ -149,6 +149,12 @@ class Login(Page):
 class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
     """A lab's page: what is known beforehand at once, then the notebook as it runs."""
 
+    gone = False
+
+    def on_connection_close(self) -> None:
+        """Note that nobody waits for this page any more."""
+        self.gone = True
+
     async def prepare(self) -> None:  # type: ignore[override]
         """Ask for the password, then whatever Voilà prepares."""
         Page.prepare(self)
@@ -172,10 +178,13 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
             try:
                 self.write(pages.cover(lab, self.base, self.request.query))
                 await self.flush()
-                async for html in self.get_generator(f"{path}.ipynb"):
-                    seated()  # the kernel lives
-                    self.write(html)
-                    await self.flush()
+                async with room.door:
+                    if self.gone:
+                        return
+                    async for html in self.get_generator(f"{path}.ipynb"):
+                        seated()  # the kernel lives
+                        self.write(html)
+                        await self.flush()
             except Exception:
                 log.exception("the page of %s failed", path)
                 self.write(pages.apology())

@@ -1,5 +1,6 @@
 """A full room is polite: who finds no seat waits in line, and is let in when one is free."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ SEAT = 80_000_000
 """Bytes to count with for one visitor's kernel: what one measures, and a third more."""
 RESERVE = 1_000_000_000
 """Bytes for the server, the warm process and the system."""
-DOOR = 8
-"""Pages that may be opening at a time, for each core."""
+DOOR = 2
+"""Pages that open at a time, for each core: more would take longer and hold up those inside."""
 AGAIN = 4
 """Seconds after which a page in the line asks again."""
 PATIENCE = 15.0
@@ -30,10 +31,11 @@ class Room:
         How many kernels may live.
     taken
         Says how many do.
-    door
-        How many pages may be opening at a time: more would all be late, and some would fail.
     patience
         Seconds after which a visitor who has not asked again has left the line.
+    door
+        How many pages open at a time. Everybody else who has a seat waits at `door`, a semaphore,
+        with the first picture before them.
     """
 
     def __init__(
@@ -45,9 +47,8 @@ class Room:
         door: int = 1000,
     ) -> None:
         self.seats, self._taken, self._patience, self._clock = seats, taken, patience, clock
-        self._door = door
+        self.door = asyncio.Semaphore(door)
         self._line: OrderedDict[str, float] = OrderedDict()
-        self._opening: set[object] = set()
         self._coming: set[object] = set()
 
     @property
@@ -66,24 +67,19 @@ class Room:
         self._line[ticket] = self._clock()
         self._forget()
         place = list(self._line).index(ticket) + 1
-        if place > min(self.free, self._door - len(self._opening)):
+        if place > self.free:
             return place
         del self._line[ticket]
         return 0
 
     @contextmanager
     def arrival(self) -> Iterator[Callable[[], None]]:
-        """Stand in the door while a page opens.
-
-        A seat is kept until the visitor's kernel lives, which is told by calling what is given.
-        """
+        """Keep a seat until the visitor's kernel lives, told by calling what is given."""
         visitor = object()
-        self._opening.add(visitor)
         self._coming.add(visitor)
         try:
             yield lambda: self._coming.discard(visitor)
         finally:
-            self._opening.discard(visitor)
             self._coming.discard(visitor)
 
     def _forget(self) -> None:

@@ -89,7 +89,7 @@ def between(states):
 
 def write(view, outcome):
     copied.wait()
-    done(view, outcome)
+    done(view, outcome)()
     written.set()
 
 widget._remove_buffers, View._done = between, write

@@ -1,5 +1,7 @@
 """A room with few seats."""
 
+import asyncio
+
 import pytest
 
 from gdviz.serve import room
@@ -66,14 +68,27 @@ def test_a_visitor_on_the_way_has_a_seat():
     assert house.enter("b") == [0]
 
 
-def test_no_more_come_in_at_a_time_than_the_door_lets_through():
-    room = Room(100, lambda: 0, door=2)
-    with room.arrival():
-        assert room.enter("a") == 0
-        with room.arrival() as seated:
-            seated()
-            assert room.enter("b") == 1
-        assert room.enter("b") == 0
+def test_the_door_lets_so_many_through_at_a_time_and_in_their_order():
+    through = []
+
+    async def come(room, name, leave):
+        async with room.door:
+            through.append(name)
+            await leave.wait()
+
+    async def morning():
+        room, leaves = Room(100, lambda: 0, door=2), [asyncio.Event() for _ in range(4)]
+        async with asyncio.TaskGroup() as group:
+            for name, leave in zip("abcd", leaves, strict=True):
+                group.create_task(come(room, name, leave))
+            for leave, expected in zip(
+                (*leaves[1::-1], *leaves[2:]), ("ab", "abc", "abcd", "abcd"), strict=True
+            ):
+                await asyncio.sleep(0.02)
+                assert "".join(through) == expected
+                leave.set()
+
+    asyncio.run(morning())
 
 
 def test_more_kernels_than_seats_are_no_free_seats():
