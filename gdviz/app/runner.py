@@ -172,7 +172,7 @@ class Runner:
 class Memory:
     """The last results, as many as fit into `size` bytes of arrays."""
 
-    def __init__(self, size: int = 8_000_000) -> None:
+    def __init__(self, size: int = 4_000_000) -> None:
         self.size = size
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 

@@ -13,7 +13,7 @@ SEAT = 80_000_000
 """Bytes to count with for one visitor's kernel: what one measures, and a third more."""
 RESERVE = 1_000_000_000
 """Bytes for the server, the warm process and the system."""
-DOOR = 2
+DOOR = 1
 """Pages that open at a time, for each core: more would take longer and hold up those inside."""
 AGAIN = 4
 """Seconds after which a page in the line asks again."""
