@@ -1,5 +1,7 @@
 """Voilà with our gallery in front, and with nothing to render but the labs."""
 
+import asyncio
+import gzip
 import hmac
 import logging
 import secrets
@@ -7,14 +9,15 @@ import shutil
 import socket
 import threading
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from hashlib import blake2b
+from typing import Any, ClassVar
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.web import GZipContentEncoding
+from tornado.web import GZipContentEncoding, StaticFileHandler
 from traitlets.config import Config
 from voila.app import Voila
 from voila.static_file_handler import AllowListFileHandler
@@ -47,10 +50,42 @@ DROPPED = {
 log = logging.getLogger("gdviz.serve")
 
 
-class Quick(GZipContentEncoding):
-    """Compression in a third of the time, and a sixth larger: a class loads many files at once."""
+class Compression(GZipContentEncoding):
+    """Pages quickly; files well, and once for a whole class, which asks for a hundred each."""
 
     GZIP_LEVEL = 1
+    files: ClassVar[dict[bytes, bytes]] = {}
+
+    def transform_first_chunk(
+        self, status_code: int, headers: Any, chunk: bytes, finishing: bool
+    ) -> Any:
+        """Say whether this is a file in one piece, and compress."""
+        self._file = finishing and "Last-Modified" in headers
+        return super().transform_first_chunk(status_code, headers, chunk, finishing)
+
+    def transform_chunk(self, chunk: bytes, finishing: bool) -> bytes:
+        """Compress, or remember how."""
+        if not (self._file and self._gzipping):
+            return super().transform_chunk(chunk, finishing)
+        name = blake2b(chunk).digest()
+        if name not in self.files:
+            self.files[name] = gzip.compress(chunk, 6, mtime=0)
+        return self.files[name]
+
+
+class InOnePiece(StaticFileHandler):
+    """Files that are sent as a whole, and no piece of them before."""
+
+    @classmethod
+    def get_content(
+        cls, abspath: str, start: int | None = None, end: int | None = None
+    ) -> Generator[bytes, None, None]:
+        """Read a file."""
+        yield b"".join(super().get_content(abspath, start, end))
+
+    def flush(self, include_footers: bool = False) -> Any:
+        """Send what there is once it is complete."""
+        return super().flush(True) if include_footers else asyncio.sleep(0)
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -129,7 +164,7 @@ class Server(Voila):  # type: ignore[misc]
             "kernel_websocket_connection_class": guard.Connection,
             "websocket_max_message_size": guard.MOST_BYTES,
             "default_handler_class": handlers.Missing,
-            "transforms": [Quick],
+            "transforms": [Compression],
             "websocket_compression_options": {},
         }
 
@@ -151,8 +186,8 @@ class Server(Voila):  # type: ignore[misc]
         return [
             *((self.base_url + path, *rest) for path, *rest in ours),
             *(
-                (path, guard.WebsocketHandler if kind is VoilaKernelWebsocketHandler else kind, *_)
-                for path, kind, *_ in super().init_handlers()
+                (path, _ours(kind), *rest)
+                for path, kind, *rest in super().init_handlers()
                 if kind not in DROPPED
             ),
         ]
@@ -182,6 +217,15 @@ class Server(Voila):  # type: ignore[misc]
     def launch_browser(self) -> None:
         """Open the gallery, without Voilà's page in between."""
         threading.Thread(target=webbrowser.open, args=(self.connection_url,), daemon=True).start()
+
+
+def _ours(kind: type) -> type:
+    """The handler that we put in the place of one of Voilà's."""
+    if kind is VoilaKernelWebsocketHandler:
+        return guard.WebsocketHandler
+    if issubclass(kind, StaticFileHandler):
+        return type(kind.__name__, (InOnePiece, kind), {})
+    return kind
 
 
 def _config(options: Options) -> Config:

@@ -1,6 +1,7 @@
 """A class, and those who do not belong to it, at a running server."""
 
 import asyncio
+import gzip
 import json
 import os
 import random
@@ -44,6 +45,27 @@ def small(gdviz_serve):
 def read(url, opener=None, **more):
     with (opener.open if opener else urlopen)(Request(url, **more)) as answer:
         return answer.read().decode()
+
+
+@pytest.mark.parametrize(
+    "file", ["static/voila.js", "labextensions/@jupyter-widgets/jupyterlab-manager/package.json"]
+)
+def test_a_file_is_the_same_in_whichever_way_it_is_asked_for(small, file):
+    url = f"{small}voila/{file}"
+    with urlopen(url) as answer:
+        plain, etag = answer.read(), answer.headers["Etag"]
+        assert answer.headers["Content-Encoding"] is None
+    for _ in range(2):  # compressed, and then remembered
+        with urlopen(Request(url, headers={"Accept-Encoding": "gzip"})) as answer:
+            body = answer.read()
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert int(answer.headers["Content-Length"]) == len(body) < len(plain)
+        assert gzip.decompress(body) == plain
+    with urlopen(Request(url, headers={"Range": "bytes=5-14"})) as answer:
+        assert (answer.status, answer.read()) == (206, plain[5:15])
+    if etag:
+        with pytest.raises(HTTPError, match="304"):
+            urlopen(Request(url, headers={"If-None-Match": etag}))
 
 
 def health(url):

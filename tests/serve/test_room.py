@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from apart import apart
 
 from gdviz.serve import room
 from gdviz.serve.room import Room
@@ -88,7 +89,7 @@ def test_the_door_lets_so_many_through_at_a_time_and_in_their_order():
                 assert "".join(through) == expected
                 leave.set()
 
-    asyncio.run(morning())
+    apart(morning())
 
 
 def test_more_kernels_than_seats_are_no_free_seats():
