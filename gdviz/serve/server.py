@@ -59,8 +59,8 @@ class Compression(GZipContentEncoding):
     def transform_first_chunk(
         self, status_code: int, headers: Any, chunk: bytes, finishing: bool
     ) -> Any:
-        """Say whether this is a file in one piece, and compress."""
-        self._file = finishing and "Last-Modified" in headers
+        """Say whether this is a whole file in one piece, and compress."""
+        self._file = finishing and status_code == 200 and "Last-Modified" in headers
         return super().transform_first_chunk(status_code, headers, chunk, finishing)
 
     def transform_chunk(self, chunk: bytes, finishing: bool) -> bytes:

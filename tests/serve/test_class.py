@@ -24,14 +24,17 @@ from jupyter_server.services.kernels.connection.base import (
     serialize_msg_to_ws_v1,
 )
 from tornado.httpclient import HTTPClientError
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.websocket import websocket_connect
 
 from gdviz.serve import guard, kernels
+from gdviz.serve.server import Compression
 
 pytestmark = pytest.mark.skipif(not kernels.POSSIBLE, reason="kernels can be forked on Linux only")
 
 LAB = "voila/render/perceptron_limit.ipynb"
 HERE = "127.0.0.1"
+PIECE = b"p { color: red }" * 100
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,19 @@ def test_a_file_is_the_same_in_whichever_way_it_is_asked_for(small, file):
     if etag:
         with pytest.raises(HTTPError, match="304"):
             urlopen(Request(url, headers={"If-None-Match": etag}))
+
+
+def test_of_files_only_whole_ones_are_remembered(monkeypatch):
+    """A visitor can ask for any number of pieces."""
+    monkeypatch.setattr(Compression, "files", {})
+    line = RequestStartLine("GET", "/", "HTTP/1.1")
+    accepts = HTTPHeaders({"Accept-Encoding": "gzip", "Host": HERE})
+    request = HTTPServerRequest(start_line=line, headers=accepts)
+    for status, remembered in ((206, 0), (200, 1)):
+        headers = HTTPHeaders({"Content-Type": "text/css", "Last-Modified": "today"})
+        _, _, packed = Compression(request).transform_first_chunk(status, headers, PIECE, True)
+        assert gzip.decompress(packed) == PIECE
+        assert len(Compression.files) == remembered
 
 
 def health(url):
