@@ -174,22 +174,18 @@ def _place_line(axes: Any, line: Any, x: Any, y: Any) -> None:
     axes._request_autoscale_view()
 
 
-def _place_upright(axes: Any, line: Any, x: float) -> None:
-    line.set_transform(axes.get_xaxis_transform("grid"))
-    line.set_xdata([x, x])
-    low, high = axes.get_xbound()
-    axes.add_line(line)
-    if not low <= x <= high:
-        axes._request_autoscale_view("x")
+def _placing_across(along: str) -> Callable[..., None]:
+    """A way to place a line across the axes, at a number on x or y."""
 
+    def place(axes: Any, line: Any, at: float) -> None:
+        line.set_transform(getattr(axes, f"get_{along}axis_transform")("grid"))
+        getattr(line, f"set_{along}data")([at, at])
+        low, high = getattr(axes, f"get_{along}bound")()
+        axes.add_line(line)
+        if not low <= at <= high:
+            axes._request_autoscale_view(along)
 
-def _place_level(axes: Any, line: Any, y: float) -> None:
-    line.set_transform(axes.get_yaxis_transform("grid"))
-    line.set_ydata([y, y])
-    low, high = axes.get_ybound()
-    axes.add_line(line)
-    if not low <= y <= high:
-        axes._request_autoscale_view("y")
+    return place
 
 
 def _place_dots(axes: Any, dots: Any, x: Any, y: Any) -> None:
@@ -207,8 +203,8 @@ def _place_polygon(axes: Any, polygon: Any, x: Any, y: Any) -> None:
 
 _WAYS = {
     "plot": _Way(2, 1, _place_line, listed=True),
-    "axvline": _Way(1, 0, _place_upright),
-    "axhline": _Way(1, 0, _place_level),
+    "axvline": _Way(1, 0, _placing_across("x")),
+    "axhline": _Way(1, 0, _placing_across("y")),
     "scatter": _Way(2, 1, _place_dots),
     "fill": _Way(2, 1, _place_polygon, listed=True),
 }
