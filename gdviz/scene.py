@@ -74,11 +74,11 @@ class _Blob:
         states = np.atleast_2d(np.asarray(values, dtype=float))
         if not np.abs(states).max(initial=0) < 3e38:  # neither NaN nor what float32 calls infinite
             states = np.where(np.isfinite(states), np.clip(states, -3e38, 3e38), np.nan)
-        if len(states) > 1 and np.array_equal(
-            states[1:], np.broadcast_to(states[0], states[1:].shape), equal_nan=True
-        ):
-            states = states[:1]
-        return [self.put(states.astype("<f4").tobytes()), states.shape[1], states.shape[0]]
+        raw, frames = states.astype("<f4").tobytes(), len(states)
+        first = raw[: len(raw) // max(frames, 1)]
+        if frames > 1 and raw == frames * first:
+            raw, frames = first, 1
+        return [self.put(raw), states.shape[1], frames]
 
 
 class _Reader:
@@ -89,6 +89,7 @@ class _Reader:
         self.blob = _Blob()
         self.shapes: list[str] = []
         self.seen: set[Artist] = set()
+        self.spaces: dict[Axes, dict[int, str]] = {}
 
     def scene(self) -> Plain:
         """The whole figure."""
@@ -428,15 +429,9 @@ class _Reader:
 
     def _points(self, states: Floats, transform: Transform, ax: Axes) -> Plain:
         """(frames, points, 2) as two tracks; `space` says d(ata) or a(xes fraction) of each."""
-        known = {
-            "dd": (ax.transData,),
-            "aa": (ax.transAxes,),
-            "da": (ax.get_xaxis_transform(), ax.get_xaxis_transform("grid")),
-            "ad": (ax.get_yaxis_transform(), ax.get_yaxis_transform("grid")),
-        }
-        # by identity: transforms compare by value, and limits of (0, 1) make all of them equal
-        same = (name for name, ones in known.items() if any(transform is one for one in ones))
-        space = next(same, None)
+        if ax not in self.spaces:
+            self.spaces[ax] = _spaces(ax)
+        space = self.spaces[ax].get(id(transform))
         if space is None:
             if not any(
                 transform.contains_branch(branch) for branch in (ax.transData, ax.transAxes)
@@ -505,6 +500,19 @@ class _Reader:
 _LIFT = np.full((1, 2), np.nan)
 
 
+def _spaces(ax: Axes) -> dict[int, str]:
+    """The spaces of the transforms that axes have of their own.
+
+    By identity: transforms compare by value, and limits of (0, 1) make all of them equal.
+    """
+    return {
+        id(ax.transData): "dd",
+        id(ax.transAxes): "aa",
+        id(ax.get_xaxis_transform()): "da",
+        id(ax.get_yaxis_transform()): "ad",
+    }
+
+
 def _floats(values: Any) -> Floats:
     return np.asarray(values, dtype=float)
 
@@ -538,16 +546,17 @@ def _cell(ax: Axes) -> list[float]:
         levels.append(outer)
     left, top, right, bottom = 0.0, 0.0, 1.0, 1.0
     for level in reversed(levels):
-        across = _edges(level.get_gridspec().get_width_ratios(), left, right)
-        down = _edges(level.get_gridspec().get_height_ratios(), top, bottom)
+        across = _edges(tuple(level.get_gridspec().get_width_ratios()), left, right)
+        down = _edges(tuple(level.get_gridspec().get_height_ratios()), top, bottom)
         left, right = across[level.colspan.start], across[level.colspan.stop]
         top, bottom = down[level.rowspan.start], down[level.rowspan.stop]
     return [round(edge, 4) for edge in (left, top, right, bottom)]
 
 
-def _edges(ratios: Sequence[float], start: float, stop: float) -> list[float]:
+@lru_cache
+def _edges(ratios: tuple[float, ...], start: float, stop: float) -> tuple[float, ...]:
     shares = np.cumsum([0.0, *ratios]) / np.sum(ratios)
-    return [float(start + (stop - start) * share) for share in shares]
+    return tuple(float(start + (stop - start) * share) for share in shares)
 
 
 def _scale(axis: Axis) -> Plain:

@@ -7,17 +7,20 @@ artist that the sketch before it was asked for in the same words is used again, 
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path
 from matplotlib.transforms import Transform
 
 from gdviz.plots import drawing
@@ -105,8 +108,29 @@ class _Tick(Artist):
         return 0.0
 
 
+@cache
+def _font_size(size: float | str, usual: float) -> float:
+    """A size of letters, such as "small" beside the usual one, in points."""
+    return FontProperties(size=size).get_size_in_points()
+
+
 class _Tickless:
+    _major_tick_kw: dict[str, Any]
     _tick_class = _Tick
+
+    def get_tick_space(self) -> int:
+        """As in the base classes, by arithmetic and not by composing transforms."""
+        axis: Any = self
+        box, dpi, upright = axis.axes.bbox, axis.get_figure(root=False).dpi, axis.axis_name == "y"
+        pixels, spaces = (box.height, 2) if upright else (box.width, 3)
+        size = spaces * self._get_tick_label_size(axis.axis_name)
+        return int(72 * pixels / dpi / max(size, 1e-9))
+
+    def _get_tick_label_size(self, axis_name: str) -> float:
+        axis: Any = self
+        usual: Any = rcParams
+        size = axis._major_tick_kw.get("labelsize", usual[f"{axis_name}tick.labelsize"])
+        return _font_size(size, usual["font.size"])
 
     def _copy_tick_props(self, src: _Tick, dest: _Tick) -> None:
         """Ticks that are set by hand look like the first one, if there were anything to see."""
@@ -160,28 +184,38 @@ class _Way(NamedTuple):
     """Whether it returns a list of the one artist."""
 
 
+def _add(axes: Any, artist: Any, path: Path, x: bool = True, y: bool = True) -> None:
+    """Add an old artist, whose place in data is that of a path along x, y or both.
+
+    That is what the add_… methods of axes do, but for clipping, for finding out where the artist
+    is, and for limits that are set and so do not follow the data.
+    """
+    axes._set_artist_props(artist)
+    axes._children.append(artist)
+    artist._remove_method = axes._children.remove
+    x, y = x and axes.get_autoscalex_on(), y and axes.get_autoscaley_on()
+    if len(path) and (x or y):
+        axes.dataLim.update_from_path(path, axes.ignore_existing_data_limits, x, y)
+        axes.ignore_existing_data_limits = False
+
+
 def _place_line(axes: Any, line: Any, x: Any, y: Any) -> None:
     line.set_transform(axes.transData)
     line.set_data(x, y)
-    # what add_line does, but for clipping, and for asking whether the line is placed in data
-    axes._set_artist_props(line)
-    axes._children.append(line)
-    line._remove_method = axes._children.remove
-    path = line.get_path()
-    if len(path):
-        axes.dataLim.update_from_path(path, axes.ignore_existing_data_limits)
-        axes.ignore_existing_data_limits = False
+    _add(axes, line, line.get_path())
     axes._request_autoscale_view()
 
 
 def _placing_across(along: str) -> Callable[..., None]:
     """A way to place a line across the axes, at a number on x or y."""
+    upright = along == "x"
 
     def place(axes: Any, line: Any, at: float) -> None:
         line.set_transform(getattr(axes, f"get_{along}axis_transform")("grid"))
         getattr(line, f"set_{along}data")([at, at])
-        low, high = getattr(axes, f"get_{along}bound")()
-        axes.add_line(line)
+        free = getattr(axes, f"get_autoscale{along}_on")()
+        low, high = getattr(axes, f"get_{along}bound")() if free else (at, at)
+        _add(axes, line, line.get_path(), upright, not upright)
         if not low <= at <= high:
             axes._request_autoscale_view(along)
 
@@ -189,15 +223,17 @@ def _placing_across(along: str) -> Callable[..., None]:
 
 
 def _place_dots(axes: Any, dots: Any, x: Any, y: Any) -> None:
+    places = np.column_stack([x, y])
     dots.set_offset_transform(axes.transData)
-    dots.set_offsets(np.ma.masked_invalid(np.column_stack([x, y])))
-    axes.add_collection(dots)
+    dots.set_offsets(np.ma.masked_invalid(places))
+    _add(axes, dots, Path(places))
+    axes._request_autoscale_view()
 
 
 def _place_polygon(axes: Any, polygon: Any, x: Any, y: Any) -> None:
     polygon.set_transform(axes.transData)
     polygon.set_xy(np.column_stack([x, y]))
-    axes.add_patch(polygon)
+    _add(axes, polygon, polygon.get_path())
     axes._request_autoscale_view()
 
 
