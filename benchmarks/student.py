@@ -33,7 +33,7 @@ PATIENCE = 120.0
 """Seconds that a student waits for anything but a place."""
 QUEUE = 3.0
 """Seconds until a queue is asked again that does not say when."""
-SCENE = b'"axes"'
+SCENE = rb"\"axes\""
 """What only a message with a picture for the stage has in it."""
 
 KERNEL = re.compile(r'"kernelId":\s*"([\w-]+)"')
@@ -213,7 +213,7 @@ class Student:
             raise Failed("a page without slider or stage")
         self.trait, self._stops = stops(states[self.slider], self.chance)
         ready = {"comm_id": stage, "data": {"method": "custom", "content": {"kind": "ready"}}}
-        if "axes" in states[stage]["scene"]:
+        if states[stage]["scene"]:
             await self.send("comm_msg", ready)
         else:
             await self.ask("comm_msg", ready, SCENE, anybody=True)

@@ -92,3 +92,9 @@ def test_a_browser_that_is_ready_is_answered(stage):
     stage.on_ready(lambda: heard.append("again"))
     stage._handle_custom_msg({"kind": "ready"}, [])
     assert heard == ["again"]
+
+
+def test_a_page_cannot_write_a_scene(stage):
+    shown = stage.scene
+    stage.set_state({"scene": {"text": "{}", "data": b"", "axes": []}})
+    assert stage.scene is shown

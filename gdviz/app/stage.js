@@ -30,6 +30,21 @@ function html(tag, className, parent, attributes = {}) {
   return node;
 }
 
+const said = new WeakMap(); // attributes and text that `say` has given to a node
+
+/* Give a node these attributes and no others, and this text; what it has is not set again. */
+function say(node, attributes, text) {
+  const [before, words] = said.get(node) ?? [{}, node.textContent];
+  for (const name of Object.keys(before)) {
+    if (!(name in attributes)) node.removeAttribute(name);
+  }
+  for (const [name, value] of Object.entries(attributes)) {
+    if (before[name] !== value) node.setAttribute(name, value);
+  }
+  if (text !== undefined && text !== words) node.textContent = text;
+  said.set(node, [attributes, text]);
+}
+
 /* Make the children of an SVG group be `specs`, [tag, attributes, text], re-using nodes. */
 function fill(group, specs) {
   specs.forEach(([tag, attributes, text], i) => {
@@ -40,13 +55,7 @@ function fill(group, specs) {
       else group.append(fresh);
       node = fresh;
     }
-    for (const { name } of [...node.attributes]) {
-      if (!(name in attributes)) node.removeAttribute(name);
-    }
-    for (const [name, value] of Object.entries(attributes)) {
-      if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
-    }
-    if (text !== undefined && node.textContent !== text) node.textContent = text;
+    say(node, attributes, text);
   });
   while (group.children.length > specs.length) group.lastChild.remove();
 }
@@ -199,6 +208,7 @@ class Panel {
       this.svg.append(this[name]);
     }
     this.frozen = null;
+    this.legends = [];
     this.listen();
   }
 
@@ -240,13 +250,19 @@ class Panel {
     const content = JSON.stringify([host.title, legends, legends.length && this.scene.shapes]);
     if (content === this.content) return;
     this.content = content;
-    this.head.replaceChildren();
-    this.plot.querySelector(".gd-legend")?.remove();
-    if (host.title) html("div", "gd-title", this.head).textContent = host.title;
-    for (const legend of legends) {
-      const inside = legend.place.includes(" ") && !this.stage.stacked;
-      legendList(legend, this.scene.shapes, inside ? this.plot : this.head, inside);
+    const inside = legends.map(({ place }) => place.includes(" ") && !this.stage.stacked);
+    const built = JSON.stringify([Boolean(host.title), inside]);
+    if (built !== this.built) {
+      this.built = built;
+      this.head.replaceChildren();
+      for (const list of this.legends) list.remove();
+      this.title = host.title ? html("div", "gd-title", this.head) : null;
+      this.legends = inside.map((within) =>
+        within ? html("ul", "gd-legend gd-inside", this.plot) : html("ul", "gd-legend", this.head),
+      );
     }
+    if (this.title) say(this.title, {}, host.title);
+    legends.forEach((legend, i) => fillLegend(this.legends[i], legend, this.scene.shapes));
   }
 
   showPicture(picture) {
@@ -925,20 +941,25 @@ function readable(axis, scale, extent, gap) {
   return kept;
 }
 
-/* A legend as a list, each entry with a swatch in the look of its mark. */
-function legendList(legend, shapes, parent, inside) {
-  const list = html("ul", inside ? "gd-legend gd-inside" : "gd-legend", parent);
-  if (legend.title) html("li", "gd-legend-title", list).textContent = legend.title;
-  for (const entry of legend.entries) {
-    const item = html("li", "", list);
-    const swatch = document.createElementNS(SVG, "svg");
-    const half = entry.color || entry.face || entry.edge ? 14 : 7; // a lone marker is narrow
-    swatch.setAttribute("viewBox", `${-half} -7 ${2 * half} 14`);
-    swatch.setAttribute("width", 2 * half);
-    swatch.setAttribute("class", "gd-swatch");
-    fill(swatch, swatchSpecs(entry, shapes));
-    item.append(swatch, entry.label);
+/* Have a list show a legend, each entry with a swatch in the look of its mark. */
+function fillLegend(list, { title, entries }, shapes) {
+  const items = entries.length + (title ? 1 : 0);
+  if (list.children.length !== items || (list.firstChild?.className !== "") !== Boolean(title)) {
+    list.replaceChildren();
+    if (title) html("li", "gd-legend-title", list);
+    for (const _ of entries) {
+      html("li", "", list).append(document.createElementNS(SVG, "svg"), "");
+    }
   }
+  if (title) say(list.firstChild, {}, title);
+  entries.forEach((entry, i) => {
+    const [swatch, label] = list.children[items - entries.length + i].childNodes;
+    const half = entry.color || entry.face || entry.edge ? 14 : 7; // a lone marker is narrow
+    const size = { viewBox: `${-half} -7 ${2 * half} 14`, width: 2 * half };
+    say(swatch, { class: "gd-swatch", ...size });
+    fill(swatch, swatchSpecs(entry, shapes));
+    if (label.data !== entry.label) label.data = entry.label;
+  });
 }
 
 function swatchSpecs({ face, edge, color, width, dash, marker }, shapes) {
@@ -1134,8 +1155,9 @@ class Stage {
   // ---- scenes
 
   setScene() {
-    const plain = this.model.get("scene");
-    if (!plain?.axes) return;
+    const { text, data } = this.model.get("scene") ?? {};
+    if (!text) return;
+    const plain = { ...JSON.parse(text), data };
     const before = this.scene;
     this.scene = new Scene(plain);
     this.frame = plain.asked ?? this.sameStep(before);
@@ -1144,9 +1166,11 @@ class Stage {
     const cells = JSON.stringify([plain.size, places]);
     if (cells !== this.cells) this.rebuild(cells);
     this.fillPanels();
-    this.title.textContent = plain.title;
-    this.legend.replaceChildren();
-    if (plain.legend) legendList(plain.legend, plain.shapes, this.legend, false);
+    say(this.title, {}, plain.title);
+    if (plain.legend) {
+      const list = this.legend.firstChild ?? html("ul", "gd-legend", this.legend);
+      fillLegend(list, plain.legend, plain.shapes);
+    } else this.legend.replaceChildren();
     this.scrubber.max = plain.steps.length - 1;
     this.player.hidden = plain.steps.length < 2;
     if (this.player.hidden) this.pause();

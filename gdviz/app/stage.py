@@ -1,8 +1,10 @@
 """The stage: a widget that shows a scene, plays it, and tells which point was dragged."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import traitlets
 
@@ -15,6 +17,19 @@ _HERE = Path(__file__).parent
 _log = logging.getLogger(__name__)
 
 
+def _packed(scene: dict[str, Any], _stage: "Stage") -> dict[str, Any]:
+    """A scene as one text and its bytes: of a dict, both sides would look at every leaf."""
+    if not scene:
+        return {}
+    plain = {name: value for name, value in scene.items() if name != "data"}
+    return {"text": json.dumps(plain, ensure_ascii=False), "data": scene.get("data", b"")}
+
+
+def _kept(_said: Any, stage: "Stage") -> dict[str, Any]:
+    """The scene that is shown: a page draws it, and has none to say."""
+    return stage.scene
+
+
 class Stage(Bridge):
     """A figure that is alive in the browser.
 
@@ -25,7 +40,9 @@ class Stage(Bridge):
     _esm = _HERE / "stage.js"
     _css = (_HERE / "theme.css").read_text("utf-8") + (_HERE / "stage.css").read_text("utf-8")
 
-    scene = traitlets.Dict(help="what `gdviz.scene.read` gives").tag(sync=True)
+    scene = traitlets.Dict(help="what `gdviz.scene.read` gives").tag(
+        sync=True, to_json=_packed, from_json=_kept
+    )
     description = traitlets.Unicode(help="the figure in a sentence, for a screen reader").tag(
         sync=True
     )

@@ -13,6 +13,7 @@ import pytest
 
 import gdviz.app
 from gdviz import plots, scene
+from gdviz.app.stage import Stage
 from gdviz.film import Film, Handle, Reveal
 
 pytestmark = pytest.mark.browser
@@ -32,11 +33,11 @@ window.model = {
   send: (message) => window.sent.push(message),
   hears,
 };
-window.setScene = (plain, base64) => {
+window.setScene = (text, base64) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const odd = new Uint8Array(bytes.length + 1);  // as Jupyter: a view at any offset
   odd.set(bytes, 1);
-  state.scene = { ...plain, data: new DataView(odd.buffer, 1) };
+  state.scene = { text, data: new DataView(odd.buffer, 1) };
   (hears["change:scene"] ?? []).forEach((act) => act());
 };
 window.start = () => {
@@ -68,9 +69,9 @@ class Page:
         assert int(self.data("drawn")) >= 1
 
     def show(self, read):
-        plain = {name: value for name, value in read.items() if name != "data"}
-        data = base64.b64encode(read["data"]).decode()
-        self.page.evaluate("([plain, data]) => setScene(plain, data)", [plain, data])
+        sent = Stage(scene=read).get_state("scene")["scene"]
+        data = base64.b64encode(sent["data"]).decode()
+        self.page.evaluate("([text, data]) => setScene(text, data)", [sent["text"], data])
 
     def settle(self):
         """Two frames on, whatever was asked for has been painted."""

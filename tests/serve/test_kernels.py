@@ -103,6 +103,27 @@ def test_widgets_listen_for_a_page_that_asks_for_all_of_them():
     assert "jupyter.widget.control" in with_kernels(scenario).split()
 
 
+def test_a_kernel_tells_the_end_of_a_widgets_message_and_not_its_beginning():
+    async def scenario(start, _):
+        kernel = await start()
+        await kernel.client.wait_for_ready(timeout=60)
+        said = {}
+        for kind, content in (
+            ("comm_msg", {"comm_id": "nobody", "data": {}}),
+            ("execute_request", {"code": "1", "silent": True}),
+        ):
+            message = kernel.client.session.msg(kind, content)
+            kernel.client.shell_channel.send(message)
+            said[kind] = []
+            while said[kind][-1:] != ["idle"]:
+                heard = await kernel.client.get_iopub_msg(timeout=60)
+                if heard["parent_header"].get("msg_id") == message["header"]["msg_id"]:
+                    said[kind] += filter(None, [heard["content"].get("execution_state")])
+        return said
+
+    assert with_kernels(scenario) == {"comm_msg": ["idle"], "execute_request": ["busy", "idle"]}
+
+
 def test_jupyterlab_has_its_own_interpreters_kernel_forked():
     async def scenario(start, _):
         return await (await start()).say("import os; print(os.getppid())")
