@@ -118,18 +118,17 @@ def levenberg_marquardt(X: Tensor, y: Tensor, activation: str) -> Update:
     """
     XXt, target = (X @ X.mT)[:, None], y[:, None]
     slope_of = ACTIVATIONS[activation][1]
-    damping: list[Tensor] = []
+    state: list[Tensor] = []  # μ, and H and r at the weights: those of a step that was taken
 
-    def error(theta: Tensor) -> Tensor:
-        return (output(theta, X, activation) - target).square().sum(-1)
+    def look(theta: Tensor) -> tuple[Tensor, Tensor]:
+        H = hidden(theta, X, activation)
+        return H, (theta[..., None, :, -1] @ H).squeeze(-2) - target
 
     def update(theta: Tensor, t: int) -> None:
         if t == 0:
-            damping[:] = [theta.new_ones(theta.shape[:2])]
-        mu, a = damping[0], theta[..., -1:]
-        H = hidden(theta, X, activation)
-        r = (a.mT @ H).squeeze(-2) - target
-        A = slope_of(H).mul_(a)
+            state[:] = [theta.new_ones(theta.shape[:2]), *look(theta)]
+        mu, H, r = state
+        A = slope_of(H).mul_(theta[..., -1:])
         gram = (A.mT @ A).mul_(XXt).add_(H.mT @ H)
         gram.diagonal(dim1=-2, dim2=-1).add_(mu[..., None])
         factor, _ = torch.linalg.cholesky_ex(gram)
@@ -138,9 +137,14 @@ def levenberg_marquardt(X: Tensor, y: Tensor, activation: str) -> Update:
         tried[..., :-1] = (A.mul_(z.mT).flatten(1, 2) @ X).view_as(theta[..., :-1])
         tried[..., -1:] = H @ z
         tried = theta - tried
-        better = error(tried) < r.square().sum(-1)  # false for NaN
+        H_tried, r_tried = look(tried)
+        better = r_tried.square().sum(-1) < r.square().sum(-1)  # false for NaN
         theta.copy_(torch.where(better[..., None, None], tried, theta))
-        damping[0] = torch.where(better, (mu / 3).clamp_min(1e-9), (2 * mu).clamp_max(1e6))
+        state[:] = [
+            torch.where(better, (mu / 3).clamp_min(1e-9), (2 * mu).clamp_max(1e6)),
+            torch.where(better[..., None, None], H_tried, H),
+            torch.where(better[..., None], r_tried, r),
+        ]
 
     return update
 

@@ -1,6 +1,6 @@
 """Nets: a weak and a strong optimiser on two-layer networks of every width."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -137,7 +137,7 @@ class Nets(Experiment[NetsResult]):
     def check(self) -> None:
         """A run must not take too long."""
         nets = self.seeds * len(self.widths)
-        neurons = nets * max(self.widths)
+        neurons = self.seeds * sum(len(batch) * batch[-1] for batch in _batches(self.widths))
         weak = self.steps * (2e-4 + neurons * self.n * 2.4e-8)
         strong = self.strong * (5e-4 + neurons * self.n * 7e-8 + nets * self.n**2 * 2.5e-8)
         if weak + strong > MOST_SECONDS:
@@ -162,7 +162,8 @@ class Nets(Experiment[NetsResult]):
         nets, seeds = problems.two_layer, range(self.seed, self.seed + self.seeds)
         drawn = nets.linear_teacher(self.n, self.d, self.noise, seeds, TESTS)
         X, y, tests, truth = (tensor.to(device) for tensor in drawn)
-        start = nets.start(self.widths, self.d, self.scale, seeds).to(device)
+        batches = _batches(self.widths)
+        starts = [nets.start(one, self.d, self.scale, seeds).to(device) for one in batches]
         probe = nets.readings(X, y, tests, truth, self.activation)
         most = max(self.steps, self.strong)
         shown = np.concatenate([[0], grid(most, 10)])
@@ -173,9 +174,15 @@ class Nets(Experiment[NetsResult]):
             (nets.levenberg_marquardt(X, y, self.activation), self.strong, part(watch, 0.4, 1)),
         ):  # fmt: skip
             record = np.union1d(shown[shown < last], [last])
-            run = descend(update, start, record, probe, share).readings
             rests = np.searchsorted(record, np.minimum(shown, last))
-            found.append(Curves(run["train"][rests], run["risk"][rests]))
+            runs = [
+                descend(update, start, record, probe,
+                        part(share, i / len(starts), (i + 1) / len(starts))).readings
+                for i, start in enumerate(starts)
+            ]  # fmt: skip
+            train, risk = (np.concatenate([run[name][rests] for run in runs], -1)
+                           for name in ("train", "risk"))  # fmt: skip
+            found.append(Curves(train, risk))
         watch(1)
         return NetsResult(
             np.array(self.widths), shown,
@@ -262,6 +269,16 @@ class Nets(Experiment[NetsResult]):
         if lost.any():
             return f"Gradient descent diverged on {lost.sum()} of {lost.size} networks."
         return ""
+
+
+def _batches(widths: Sequence[int]) -> list[Sequence[int]]:
+    """Increasing widths in one or two batches, in which the fewest neurons are zeros.
+
+    A batch is as wide as its widest network, and the widest of all is several times the next.
+    """
+    cost = [k * widths[k - 1] + (len(widths) - k) * widths[-1] for k in range(1, len(widths) + 1)]
+    k = 1 + int(np.argmin(cost))
+    return [batch for batch in (widths[:k], widths[k:]) if batch]
 
 
 def _finite(values: Array) -> Array:
