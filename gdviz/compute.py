@@ -60,6 +60,13 @@ class Computed:
     trouble: str = ""
 
 
+BEFOREHAND: dict[Experiment[Any], Computed] = {}
+"""What this process computed on its CPU before anybody asked.
+
+The warm process of `gdviz.serve` rehearses what labs open with; the kernels that it forks share it.
+"""
+
+
 def simulate(
     experiment: Experiment[Any],
     watch: Watch = unwatched,

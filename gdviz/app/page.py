@@ -68,6 +68,8 @@ class Page(widgets.VBox):  # type: ignore[misc]
         self.sketches = Sketchbook()
         self.runner = Runner(prepare=_prepare, rest=self.sketches.prepare)
         self.memory = Memory()
+        if device == "cpu" and lab.default in compute.BEFOREHAND:
+            self.memory.recall(lab.default, lambda: compute.BEFOREHAND[lab.default])
         self.views: dict[str, View] = {}
         self.toolbar = Toolbar(
             lab=lab.name,

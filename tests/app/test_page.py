@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 from matplotlib.figure import Figure
 
+from gdviz import compute
 from gdviz.app.page import Page, show
 from gdviz.claims import Claim
 from gdviz.film import Film
@@ -152,6 +153,17 @@ def test_a_remembered_result_is_not_computed_again(page):
     settle(page)
     assert len(Toy.runs) == 2
     assert page.view.outcome.result == 1.0
+
+
+def test_what_a_lab_opens_with_may_be_there_beforehand(monkeypatch):
+    monkeypatch.setattr(compute, "BEFOREHAND", {Toy(): compute.Computed(4.0, "on CPU")})
+    Toy.runs.clear()
+    shown = {}
+    for device in ("cpu", "cuda"):
+        page = Page(TOY, device)
+        settle(page)
+        shown[device] = page.view.outcome.result, len(Toy.runs)
+    assert shown == {"cpu": (4.0, 0), "cuda": (1.0, 1)}
 
 
 def test_a_control_that_does_not_matter_is_hidden(page):
