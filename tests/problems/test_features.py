@@ -95,7 +95,7 @@ def test_two_scales_carry_the_promised_signals():
 
 def test_models_data_and_noise_levels_share_their_draws():
     small, large, noisy = relu(p=8), relu(p=20), relu(p=20, noise=1.5)
-    assert torch.equal(small.Z, large.Z[..., :8])
+    torch.testing.assert_close(small.Z, large.Z[..., :8])  # products of other sizes round otherwise
     assert torch.equal(small.y, large.y)
     quiet = relu(p=20, noise=0.0)
     np.testing.assert_allclose((noisy.y - quiet.y) / (large.y - quiet.y), 3)
