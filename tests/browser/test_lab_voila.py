@@ -5,6 +5,7 @@ import re
 import sys
 
 import matplotlib as mpl
+import matplotlib.image
 import nbformat
 import numpy as np
 import pytest
