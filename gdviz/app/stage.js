@@ -944,7 +944,8 @@ function readable(axis, scale, extent, gap) {
 /* Have a list show a legend, each entry with a swatch in the look of its mark. */
 function fillLegend(list, { title, entries }, shapes) {
   const items = entries.length + (title ? 1 : 0);
-  if (list.children.length !== items || (list.firstChild?.className !== "") !== Boolean(title)) {
+  const titled = Boolean(list.querySelector(".gd-legend-title"));
+  if (list.children.length !== items || titled !== Boolean(title)) {
     list.replaceChildren();
     if (title) html("li", "gd-legend-title", list);
     for (const _ of entries) {

@@ -78,13 +78,18 @@ def hidden(theta: Tensor, X: Tensor, activation: str) -> Tensor:
 
 def output(theta: Tensor, X: Tensor, activation: str) -> Tensor:
     """f(x) = Σ_j a_j φ(w_j·x), (…, S, M, n)."""
-    return (theta[..., None, :, -1] @ hidden(theta, X, activation)).squeeze(-2)
+    return _summed(theta, hidden(theta, X, activation))
+
+
+def _summed(theta: Tensor, H: Tensor) -> Tensor:
+    """Σ_j a_j H_j of hidden values H (…, S, M, h, n): (…, S, M, n)."""
+    return (theta[..., None, :, -1] @ H).squeeze(-2)
 
 
 def gradient(theta: Tensor, X: Tensor, y: Tensor, activation: str) -> Tensor:
     """Gradient of Σ_i (f(x_i) - y_i)²/2n, in the shape of `theta` (S, M, h, d + 1)."""
     H, a = hidden(theta, X, activation), theta[..., -1:]
-    r = ((a.mT @ H).squeeze(-2) - y[:, None])[..., None] / X.shape[-2]
+    r = (_summed(theta, H) - y[:, None])[..., None] / X.shape[-2]
     back = ACTIVATIONS[activation][1](H).mul_(a).mul_(r.mT)
     slope = torch.empty_like(theta)
     slope[..., :-1] = (back.flatten(1, 2) @ X).view_as(theta[..., :-1])
@@ -122,7 +127,7 @@ def levenberg_marquardt(X: Tensor, y: Tensor, activation: str) -> Update:
 
     def look(theta: Tensor) -> tuple[Tensor, Tensor]:
         H = hidden(theta, X, activation)
-        return H, (theta[..., None, :, -1] @ H).squeeze(-2) - target
+        return H, _summed(theta, H) - target
 
     def update(theta: Tensor, t: int) -> None:
         if t == 0:

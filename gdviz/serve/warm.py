@@ -96,7 +96,7 @@ def rehearse(shown: Iterable[Lab]) -> Iterator[bool]:
 
 
 def opening(lab: Lab) -> None:
-    """Do once what a page does first."""
+    """Do once what a page does first, and keep what came of it."""
     try:
         result = lab.default.simulate()
         scene.read(*lab.default.figure(result))
@@ -122,7 +122,7 @@ class FewModules:
 class PageKernel(ipkernel.IPythonKernel):
     """A kernel that does not tell that it is busy with a message of a widget.
 
-    A page waits for the end of it alone, and the telling costs a tenth of the way to a picture.
+    A page waits for the end of it alone, and the picture would have to wait for the telling.
     """
 
     def _publish_status(self, status: str, channel: str, parent: Any = None) -> None:

@@ -4,11 +4,10 @@ import io
 import re
 import sys
 
-import matplotlib as mpl
-import matplotlib.image
 import nbformat
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from visitor import PATIENCE, Visit, expect
 
 from gdviz import plots
@@ -444,7 +443,7 @@ def test_a_phone_does_not_scroll_sideways(phone):
 def photograph(page, bottom=False):
     """What is on the screen, as brightness between 0 and 1."""
     page.evaluate("(bottom) => scrollTo(0, bottom ? 1e6 : 0)", bottom)
-    return mpl.image.imread(io.BytesIO(page.screenshot()))[..., :3].mean(-1)
+    return imread(io.BytesIO(page.screenshot()))[..., :3].mean(-1)
 
 
 def test_night_falls_on_the_page_and_the_picture_without_a_word(visit):

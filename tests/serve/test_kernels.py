@@ -15,10 +15,8 @@ from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 
 from gdviz import compute
 from gdviz.app import turn
-from gdviz.lab import labs
 from gdviz.serve import kernels
 from gdviz.serve.kernels import WARM, OwnKernel, PublicKernel, Turns, WarmKernels
-from gdviz.serve.warm import opening
 
 pytestmark = pytest.mark.skipif(not kernels.POSSIBLE, reason="kernels can be forked on Linux only")
 
@@ -106,17 +104,23 @@ def test_widgets_listen_for_a_page_that_asks_for_all_of_them():
     assert "jupyter.widget.control" in with_kernels(scenario).split()
 
 
-def test_what_a_lab_opens_with_is_computed_before_anybody_comes(monkeypatch):
-    monkeypatch.setattr(compute, "BEFOREHAND", {})
-    opening(labs()["perceptron_limit"])
-    assert list(compute.BEFOREHAND) == [labs()["perceptron_limit"].default]
+def beforehand(**environment):
+    """What a warm process has after a rehearsal; its imports would change the widgets of ours."""
+    code = (
+        "from gdviz import compute, lab; from gdviz.serve.warm import opening\n"
+        "opening(lab.labs()['perceptron_limit'])\n"
+        "print([lab.name_of(type(one)) for one in compute.BEFOREHAND if one == type(one)()])"
+    )
+    command, env = [sys.executable, "-c", code], os.environ | environment
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
-def test_with_a_cluster_it_is_left_to_that(monkeypatch):
-    monkeypatch.setattr(compute, "BEFOREHAND", {})
-    monkeypatch.setenv(compute.ADDRESS, "tcp://127.0.0.1:1")
-    opening(labs()["perceptron_limit"])
-    assert compute.BEFOREHAND == {}
+def test_what_a_lab_opens_with_is_computed_before_anybody_comes():
+    assert beforehand() == "['perceptron_limit.race']\n"
+
+
+def test_with_a_cluster_it_is_left_to_that():
+    assert beforehand(**{compute.ADDRESS: "tcp://127.0.0.1:1"}) == "[]\n"
 
 
 def test_a_kernel_tells_the_end_of_a_widgets_message_and_not_its_beginning():
