@@ -5,22 +5,27 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 import gdviz
-from gdviz import compute, handin, report
+from gdviz import report
 from gdviz.claims import Verdict
-from gdviz.compute import Unavailable
-from gdviz.lab import Experiment, find, labs
+from gdviz.lab import Experiment, Lab, find, labs
 from gdviz.settings import SettingError, declared
 from gdviz.watch import Watch, part
+
+if TYPE_CHECKING:  # each command imports what it needs, so that `gdviz list` is there at once
+    from concurrent.futures import Executor
+
+    from gdviz.compute import Cluster
+    from gdviz.handin import Graded, Memory
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device = click.option("--device", default="cpu", show_default=True, help="A torch device.")
@@ -51,12 +56,15 @@ compute_on = click.option(
 
 
 @main.command("list")
+@click.argument("name", metavar="[LAB[.EXPERIMENT]]", required=False)
 @as_json
-def list_labs(as_json: bool) -> None:
-    """List labs, experiments, settings and presets."""
-    found = [report.of_lab(lab) for lab in labs().values()]
+def list_labs(name: str | None, as_json: bool) -> None:
+    """List labs and their experiments; of one that is named, settings and presets as well."""
+    found = [report.of_lab(one) for one in ([_lab(name)] if name else labs().values())]
     if as_json:
         report.print_json(found)
+    elif name:
+        report.print_settings(found)
     else:
         report.print_labs(found)
 
@@ -123,6 +131,7 @@ def sweep(
 ) -> None:
     """Run an experiment on a grid of settings, and write a line for each run."""
     from gdviz import sweep
+    from gdviz.compute import Unavailable
 
     if compute and jobs:
         raise click.UsageError("--jobs is for this machine, and --compute for a cluster")
@@ -149,10 +158,7 @@ def sweep(
 @as_json
 def claims(lab: str | None, device: str, as_json: bool) -> None:
     """Judge every claim on every preset, of all labs or one."""
-    try:
-        chosen_labs = list(labs().values()) if lab is None else [find(lab)]
-    except LookupError as error:
-        raise click.UsageError(str(error)) from None
+    chosen_labs = list(labs().values()) if lab is None else [_lab(lab)]
     rows: list[dict[str, Any]] = []
     for one in chosen_labs:
         for name, kind in one.experiments.items():
@@ -229,6 +235,8 @@ def grade(files: tuple[Path, ...], as_json: bool, as_csv: bool) -> None:
 
     Ends with code 1 if one does not or a file is broken, with 2 if a file cannot be read.
     """
+    from gdviz import handin
+
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
     graded, memory, unreadable = [], handin.Memory(), False
@@ -247,8 +255,10 @@ def grade(files: tuple[Path, ...], as_json: bool, as_csv: bool) -> None:
         sys.exit(2 if unreadable else 1)
 
 
-def _grade(file: Path, memory: handin.Memory, watch: Watch) -> handin.Graded:
+def _grade(file: Path, memory: "Memory", watch: Watch) -> "Graded":
     """Grade a file, or refuse it unread if it is too large."""
+    from gdviz import handin
+
     size = file.stat().st_size
     if size > handin.MOST_BYTES:
         return handin.too_large(size)
@@ -313,16 +323,30 @@ def _serve(run: Callable[[], int]) -> None:
 
 def _tell_kernels(address: str) -> None:
     """Have kernels compute on a cluster; say so now if that will not go well."""
+    from gdviz import compute
+
     os.environ[compute.ADDRESS] = address
     where = _cluster(address)
     try:
         where.check()
-    except Unavailable as error:
+    except compute.Unavailable as error:
         click.echo(f"{error}. Until it can be used, runs are computed on this machine.", err=True)
     where.close()
 
 
 # --- input ------------------------------------------------------------------------------------
+
+
+def _lab(name: str) -> Lab:
+    """Return the lab of that name; of LAB.EXPERIMENT, the lab with that experiment alone."""
+    try:
+        found = find(name.partition(".")[0])
+        if "." not in name:
+            return found
+        kind = gdviz.experiment(name)
+    except LookupError as error:
+        raise click.UsageError(str(error.args[0])) from None
+    return replace(found, experiments={name.partition(".")[2]: kind})
 
 
 def _experiment(name: str, preset: str | None, values: tuple[str, ...]) -> Experiment[Any]:
@@ -366,7 +390,7 @@ def _grids(
 @contextmanager
 def _workers(
     jobs: int | None, address: str | None, device: str
-) -> Iterator[tuple[Executor, Callable[[], None]]]:
+) -> "Iterator[tuple[Executor, Callable[[], None]]]":
     """Where a sweep computes, and how to look whether that is still there; SIGTERM ends it."""
     from gdviz import sweep
 
@@ -389,8 +413,10 @@ def _workers(
         signal.signal(signal.SIGTERM, before)
 
 
-def _cluster(address: str) -> compute.Cluster:
+def _cluster(address: str) -> "Cluster":
     """Return the cluster behind ``--compute``; an address that cannot be one is refused."""
+    from gdviz import compute
+
     if find_spec("distributed") is None:
         raise click.ClickException('--compute needs Dask: pip install "gdviz[cluster]"')
     if not re.fullmatch(r"(tcp|tls)://\S+:\d{1,5}", address):

@@ -15,7 +15,6 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -89,6 +88,8 @@ def record(
     runs: Sequence[Plain], name: str = "", task: str = "", saved: datetime | None = None
 ) -> Plain:
     """Return the sealed record of `runs`, for ``json.dumps``."""
+    from importlib.metadata import version  # a slow import, for none but this
+
     body = {
         "format": FORMAT,
         "version": VERSION,

@@ -5,14 +5,16 @@ import json
 import sys
 import unicodedata
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gdviz.claims import Finding, unheard
-from gdviz.handin import Graded, finite
 from gdviz.lab import Lab
 from gdviz.settings import declared
+
+if TYPE_CHECKING:
+    from gdviz.handin import Graded
 
 
 def of_lab(lab: Lab) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def of_finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def of_graded(file: str, graded: Graded) -> dict[str, Any]:
+def of_graded(file: str, graded: "Graded") -> dict[str, Any]:
     """What became of a hand-in, as plain values."""
     return {
         "file": file,
@@ -80,10 +82,23 @@ def of_graded(file: str, graded: Graded) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print plain values and arrays as JSON."""
+    from gdviz.handin import finite
+
     click.echo(json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=1))
 
 
 def print_labs(labs: list[dict[str, Any]]) -> None:
+    """Print what there is, a line for each experiment."""
+    width = max(len(lab["name"] + one["name"]) for lab in labs for one in lab["experiments"]) + 1
+    for lab in labs:
+        click.secho(f"{lab['title']} — {lab['source']}", bold=True)
+        for one in lab["experiments"]:
+            click.echo(f"  {lab['name'] + '.' + one['name']:{width}}  {one['title']}")
+        click.echo()
+    click.echo("Settings, ranges and presets: gdviz list LAB, or gdviz list LAB.EXPERIMENT")
+
+
+def print_settings(labs: list[dict[str, Any]]) -> None:
     """Print a table of settings for each experiment."""
     for lab in labs:
         click.secho(f"{lab['title']} — {lab['source']}", bold=True)

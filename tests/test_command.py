@@ -30,7 +30,25 @@ def test_list_describes_every_lab():
     assert wanted.items() <= steps.items()
     assert steps["meaning"]
     assert "Real digits 8 vs 9" in race["presets"]
-    assert "perceptron_limit.race" in gdviz("list")
+
+
+def test_list_is_short_unless_something_is_named():
+    listed = gdviz("list")
+    assert all(
+        f"{lab.name}.{name}" in listed for lab in labs().values() for name in lab.experiments
+    )
+    assert "number of steps" not in listed
+    lab = gdviz("list", "perceptron_limit")
+    one = gdviz("list", "perceptron_limit.race")
+    assert "number of steps" in one
+    assert "Real digits 8 vs 9" in one
+    assert one in lab
+    assert "perceptron_limit.gap" in lab
+    assert "perceptron_limit.gap" not in one
+    found = json.loads(gdviz("list", "perceptron_limit.race", "--json"))
+    assert [[one["name"] for one in lab["experiments"]] for lab in found] == [["race"]]
+    assert "no lab 'flatland'; there are" in gdviz("list", "flatland", code=2)
+    assert "no experiment 'perceptron_limit.walk'" in gdviz("list", "perceptron_limit.walk", code=2)
 
 
 def test_run_gives_settings_findings_and_series():

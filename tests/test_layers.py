@@ -26,7 +26,7 @@ def test_imports_run_downwards_only():
             "from contextlib import redirect_stdout; from io import StringIO\n"
             "from gdviz.__main__ import main\n"
             "with redirect_stdout(StringIO()): main(['list'], standalone_mode=False)\n",
-            "torch ipywidgets matplotlib sklearn scipy voila",
+            "torch ipywidgets matplotlib sklearn scipy voila rich",
         ),
         ("import gdviz.serve", "torch ipywidgets voila matplotlib"),
         (
