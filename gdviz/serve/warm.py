@@ -131,6 +131,18 @@ class PageKernel(ipkernel.IPythonKernel):
             super()._publish_status(status, channel, parent)  # type: ignore[no-untyped-call]
 
 
+class PageApp(IPKernelApp):
+    """A kernel without the thread that hands each message on to one of several shells.
+
+    A page has one, and waits for every hand that its messages go through.
+    """
+
+    def init_control(self, context: Any) -> None:  # noqa: D102
+        super().init_control(context)  # type: ignore[no-untyped-call]
+        self.shell_channel_thread.io_loop.close()
+        self.shell_channel_thread = None
+
+
 def become_kernel(
     life: socket.socket, argv: list[str], env: dict[str, str], cwd: str, limits: dict[str, int]
 ) -> None:
@@ -150,11 +162,11 @@ def become_kernel(
         mpl.rcParams["backend"] = env.get("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         turn.mine = turn.Turn(life)
         sys.argv = argv
-        if limits:
+        kind = IPKernelApp
+        if limits:  # it is a visitor's
+            kind = PageApp
             vars(ipkernel)["sys"] = vars(shellapp)["sys"] = FewModules()
-        IPKernelApp.launch_instance(
-            [*argv[1:], WIDGETS], parent_handle=INIT, kernel_class=PageKernel
-        )
+        kind.launch_instance([*argv[1:], WIDGETS], parent_handle=INIT, kernel_class=PageKernel)
         code = 0
     finally:
         os._exit(code)  # what the warm process had planned for its own end is not a kernel's

@@ -283,6 +283,15 @@ def test_a_visitors_kernel_has_limits_and_outlives_them():
     assert after == "1"
 
 
+def test_a_visitors_kernel_hands_messages_on_to_nobody():
+    async def scenario(start, _):
+        kernel = await start()
+        return await kernel.say("import threading; print([t.name for t in threading.enumerate()])")
+
+    assert "Shell channel" in with_kernels(scenario)
+    assert "Shell channel" not in with_kernels(scenario, PublicKernel)
+
+
 # --- turns --------------------------------------------------------------------------------------
 
 
