@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -87,6 +88,8 @@ ROWS = (
 def main(runs: int, quick: bool, as_json: bool) -> None:
     """Measure gdviz beside plain notebooks with the same figure, and print a table."""
     runs = 6 if quick else runs
+    if find_spec("ipympl") is None:  # its page would never have a picture
+        raise click.ClickException('no ipympl: pip install -c constraints.txt -e ".[benchmark]"')
     found: dict[str, Numbers] = {who: defaultdict(list) for who in CONTESTANTS}
     time_runs(found["gdviz"])
     with ExitStack() as stack:
@@ -148,6 +151,7 @@ def measure_answers(
             wire = Wire(host.port)
             page = stack.enter_context(visit(browser, host.url(notebook(who), wire.port)))
             while page.evaluate(f"stopwatch.open('{who}', 500)") is None:
+                tell.print(f"{who} does not answer; once more", style="red")
                 page.reload(wait_until="commit")
             seats.append(Seat(who, page, wire, unseen(), found[who]))
         for host in hosts.values():

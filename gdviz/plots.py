@@ -107,7 +107,7 @@ def drawing(style: Any = STYLE) -> Iterator[None]:
             rcParams.update(style)
             yield
         finally:
-            rcParams.update(before)
+            dict.update(rcParams, before)  # they have been checked
 
 
 def new_figure(width: float, height: float, style: Any = STYLE) -> Figure:

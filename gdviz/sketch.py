@@ -132,6 +132,16 @@ class _Tickless:
         size = axis._major_tick_kw.get("labelsize", usual[f"{axis_name}tick.labelsize"])
         return _font_size(size, usual["font.size"])
 
+    def _set_axes_scale(self, value: Any, **how: Any) -> None:
+        """As in the base classes, unless it is the scale that is there, with all its defaults."""
+        axis: Any = self
+        usual = (
+            axis.isDefault_majloc and axis.isDefault_minloc
+            and axis.isDefault_majfmt and axis.isDefault_minfmt
+        )  # fmt: skip
+        if how or value != axis.get_scale() or not usual:
+            super()._set_axes_scale(value, **how)  # type: ignore[misc]
+
     def _copy_tick_props(self, src: _Tick, dest: _Tick) -> None:
         """Ticks that are set by hand look like the first one, if there were anything to see."""
 
@@ -184,17 +194,21 @@ class _Way(NamedTuple):
     """Whether it returns a list of the one artist."""
 
 
-def _add(axes: Any, artist: Any, path: Path, x: bool = True, y: bool = True) -> None:
+def _add(
+    axes: Any, artist: Any, place: Callable[[], Path], x: bool = True, y: bool = True
+) -> None:
     """Add an old artist, whose place in data is that of a path along x, y or both.
 
     That is what the add_… methods of axes do, but for clipping, for finding out where the artist
-    is, and for limits that are set and so do not follow the data.
+    is, for limits that are set and so do not follow the data, and for telling axes and figure
+    that they are stale, since neither is ever drawn.
     """
+    artist.stale_callback = None
     axes._set_artist_props(artist)
     axes._children.append(artist)
     artist._remove_method = axes._children.remove
     x, y = x and axes.get_autoscalex_on(), y and axes.get_autoscaley_on()
-    if len(path) and (x or y):
+    if (x or y) and len(path := place()):
         axes.dataLim.update_from_path(path, axes.ignore_existing_data_limits, x, y)
         axes.ignore_existing_data_limits = False
 
@@ -202,7 +216,7 @@ def _add(axes: Any, artist: Any, path: Path, x: bool = True, y: bool = True) -> 
 def _place_line(axes: Any, line: Any, x: Any, y: Any) -> None:
     line.set_transform(axes.transData)
     line.set_data(x, y)
-    _add(axes, line, line.get_path())
+    _add(axes, line, line.get_path)
     axes._request_autoscale_view()
 
 
@@ -215,7 +229,7 @@ def _placing_across(along: str) -> Callable[..., None]:
         getattr(line, f"set_{along}data")([at, at])
         free = getattr(axes, f"get_autoscale{along}_on")()
         low, high = getattr(axes, f"get_{along}bound")() if free else (at, at)
-        _add(axes, line, line.get_path(), upright, not upright)
+        _add(axes, line, line.get_path, upright, not upright)
         if not low <= at <= high:
             axes._request_autoscale_view(along)
 
@@ -226,14 +240,14 @@ def _place_dots(axes: Any, dots: Any, x: Any, y: Any) -> None:
     places = np.column_stack([x, y])
     dots.set_offset_transform(axes.transData)
     dots.set_offsets(np.ma.masked_invalid(places))
-    _add(axes, dots, Path(places))
+    _add(axes, dots, lambda: Path(places))
     axes._request_autoscale_view()
 
 
 def _place_polygon(axes: Any, polygon: Any, x: Any, y: Any) -> None:
     polygon.set_transform(axes.transData)
     polygon.set_xy(np.column_stack([x, y]))
-    _add(axes, polygon, polygon.get_path())
+    _add(axes, polygon, polygon.get_path)
     axes._request_autoscale_view()
 
 
@@ -284,6 +298,16 @@ class _Axes(Axes):
                 self.spines[side].register_axis(axis)
 
     plot, axvline, axhline, scatter, fill = (_again(name, way) for name, way in _WAYS.items())
+
+    def set_title(self, label: str, *args: Any, **look: Any) -> Any:
+        """As in the base class, but for the look: of a title, only its words are read."""
+        if args or look:
+            return super().set_title(label, *args, **look)
+        title: Any = {"left": self._left_title, "center": self.title, "right": self._right_title}[
+            rcParams["axes.titlelocation"]
+        ]
+        title.set_text(label)
+        return title
 
     def legend(self, *args: Any, **look: Any) -> Any:
         """As in the base class; the old legend with new labels, if it is of the same artists."""
