@@ -194,9 +194,7 @@ class _Way(NamedTuple):
     """Whether it returns a list of the one artist."""
 
 
-def _add(
-    axes: Any, artist: Any, place: Callable[[], Path], x: bool = True, y: bool = True
-) -> None:
+def _add(axes: Any, artist: Any, place: Callable[[], Path], x: bool = True, y: bool = True) -> None:
     """Add an old artist, whose place in data is that of a path along x, y or both.
 
     That is what the add_… methods of axes do, but for clipping, for finding out where the artist

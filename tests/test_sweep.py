@@ -294,7 +294,9 @@ def start(tmp_path):
     def run(wait=2):
         file = tmp_path / "many.jsonl"
         command = [sys.executable, "-m", "gdviz", "sweep", *MANY, "-o", str(file)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, preexec_fn=hears_interrupts
+        )
         started.append(process)
         while not file.exists() or file.read_bytes().count(b"\n") < wait:
             assert process.poll() is None, process.stderr.read()
@@ -306,6 +308,11 @@ def start(tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def hears_interrupts():
+    """Tests that were started in the background ignore them, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def family(process):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sixth_lab
 from likeness import alike
+from results import result_of
 
 from gdviz import scene
 from gdviz.claims import Verdict
@@ -33,15 +34,7 @@ PREDICTIONS = [
     for i, prediction in enumerate(kind.predictions)
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-_results = {}
 _book = Sketchbook()
-
-
-def result_of(settings):
-    key = (type(settings), settings)
-    if key not in _results:
-        _results[key] = settings.simulate()
-    return _results[key]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
