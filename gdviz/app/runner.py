@@ -25,7 +25,7 @@ QUIET = 0.3
 """Seconds of a run before its progress is worth telling."""
 BEAT = 0.1
 """Seconds between two reports of progress."""
-PAINTING = 0.025
+PAINTING = 0.05
 """Seconds that a page has for the picture before it hears what else there is to say."""
 SHARE = 0.25
 """Seconds of a run after which others who wait for their turn come first."""

@@ -239,8 +239,7 @@ class Panel {
       mark.x?.[2] > 1 ||
       mark.y?.[2] > 1;
     this.moving = this.axes.some((axes) => axes.marks?.some(moves));
-    this.plot.setAttribute("role", "group");
-    this.plot.setAttribute("aria-label", host.title || host.y?.label || "panel");
+    say(this.plot, { role: "group", "aria-label": host.title || host.y?.label || "panel" });
     this.fillHead(host);
     this.showPicture(host.picture);
   }
@@ -327,8 +326,7 @@ class Panel {
       this.canvas.style.height = `${height}px`;
     }
     this.density = density;
-    this.svg.setAttribute("width", width);
-    this.svg.setAttribute("height", height);
+    say(this.svg, { width, height });
     const box = {
       left: room.left,
       right: width - room.right,
@@ -1149,8 +1147,8 @@ class Stage {
 
   describe() {
     const text = this.model.get("description") || "figure";
-    this.root.setAttribute("aria-label", text);
-    this.description.textContent = text;
+    say(this.root, { "aria-label": text });
+    say(this.description, {}, text);
   }
 
   // ---- scenes
