@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # each command imports what it needs, so that `gdviz list` is
     from gdviz.compute import Cluster
     from gdviz.handin import Graded, Memory
 
+one_of_them = click.argument("name", metavar="[LAB[.EXPERIMENT]]", required=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 device = click.option("--device", default="cpu", show_default=True, help="A torch device.")
 
@@ -56,11 +57,11 @@ compute_on = click.option(
 
 
 @main.command("list")
-@click.argument("name", metavar="[LAB[.EXPERIMENT]]", required=False)
+@one_of_them
 @as_json
 def list_labs(name: str | None, as_json: bool) -> None:
     """List labs and their experiments; of one that is named, settings and presets as well."""
-    found = [report.of_lab(one) for one in ([_lab(name)] if name else labs().values())]
+    found = [report.of_lab(one) for one in _labs(name)]
     if as_json:
         report.print_json(found)
     elif name:
@@ -153,27 +154,26 @@ def sweep(
 
 
 @main.command()
-@click.argument("lab", required=False)
+@one_of_them
 @device
 @as_json
-def claims(lab: str | None, device: str, as_json: bool) -> None:
-    """Judge every claim on every preset, of all labs or one."""
-    chosen_labs = list(labs().values()) if lab is None else [_lab(lab)]
+def claims(name: str | None, device: str, as_json: bool) -> None:
+    """Judge every claim on every preset, of all labs, of one or of an experiment."""
     rows: list[dict[str, Any]] = []
-    for one in chosen_labs:
-        for name, kind in one.experiments.items():
+    for one in _labs(name):
+        for short, kind in one.experiments.items():
             for title, preset in kind.presets.items():
-                with _watching(f"{name}: {title}") as watch:
+                with _watching(f"{short}: {title}") as watch:
                     findings = preset.settings.judge(preset.settings.simulate(watch, device))
-                where = {"lab": one.name, "experiment": name, "preset": title}
+                where = {"lab": one.name, "experiment": short, "preset": title}
                 for finding in findings:
                     expected = preset.verdicts.get(finding.claim.name, Verdict.SILENT).value
                     rows.append({**where, **report.of_finding(finding), "expected": expected})
     if as_json:
         report.print_json(rows)
     else:
-        for (name, title), group in groupby(rows, lambda row: (row["experiment"], row["preset"])):
-            report.print_findings(f"{name}: {title}", list(group))
+        for (short, title), group in groupby(rows, lambda row: (row["experiment"], row["preset"])):
+            report.print_findings(f"{short}: {title}", list(group))
     if any(row["verdict"] != row["expected"] for row in rows):
         sys.exit(1)
 
@@ -337,16 +337,16 @@ def _tell_kernels(address: str) -> None:
 # --- input ------------------------------------------------------------------------------------
 
 
-def _lab(name: str) -> Lab:
-    """Return the lab of that name; of LAB.EXPERIMENT, the lab with that experiment alone."""
+def _labs(name: str | None) -> list[Lab]:
+    """Return all labs, or the one of that name; of LAB.EXPERIMENT, with that experiment alone."""
+    if not name:
+        return list(labs().values())
+    lab, dot, short = name.partition(".")
     try:
-        found = find(name.partition(".")[0])
-        if "." not in name:
-            return found
-        kind = gdviz.experiment(name)
+        found = find(lab)
+        return [replace(found, experiments={short: gdviz.experiment(name)}) if dot else found]
     except LookupError as error:
         raise click.UsageError(str(error.args[0])) from None
-    return replace(found, experiments={name.partition(".")[2]: kind})
 
 
 def _experiment(name: str, preset: str | None, values: tuple[str, ...]) -> Experiment[Any]:

@@ -301,9 +301,9 @@ class _Axes(Axes):
         """As in the base class, but for the look: of a title, only its words are read."""
         if args or look:
             return super().set_title(label, *args, **look)
-        title: Any = {"left": self._left_title, "center": self.title, "right": self._right_title}[
-            rcParams["axes.titlelocation"]
-        ]
+        axes: Any = self
+        titles = {"left": axes._left_title, "center": axes.title, "right": axes._right_title}
+        title = titles[rcParams["axes.titlelocation"]]
         title.set_text(label)
         return title
 

@@ -89,6 +89,13 @@ def test_claims_gives_one_row_a_claim_and_preset():
     assert spoken == {claim.name for kind in kinds.values() for claim in kind.claims}
 
 
+def test_claims_of_one_experiment_are_those_of_its_lab():
+    rows = json.loads(gdviz("claims", "perceptron_limit.gap", "--json"))
+    kind = experiment("perceptron_limit.gap")
+    assert len(rows) == len(kind.claims) * len(kind.presets)
+    assert {(row["lab"], row["experiment"]) for row in rows} == {("perceptron_limit", "gap")}
+
+
 @pytest.mark.parametrize("suffix", ["pdf", "svg", "png"])
 def test_figure_writes_a_file(tmp_path, suffix):
     file = tmp_path / f"a figure.{suffix}"
