@@ -33,7 +33,7 @@ PATIENCE = 120.0
 """Seconds that a student waits for anything but a place."""
 QUEUE = 3.0
 """Seconds until a queue is asked again that does not say when."""
-SCENE = b'"axes"'
+SCENE = rb"\"axes\""
 """What only a message with a picture for the stage has in it."""
 
 KERNEL = re.compile(r'"kernelId":\s*"([\w-]+)"')

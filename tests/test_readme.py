@@ -43,7 +43,7 @@ def test_a_command_runs_as_it_stands(command, tmp_path, monkeypatch):
 
 def test_there_is_something_to_type():
     assert len(SNIPPETS) == 1 + len(PROSE) > 2
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 6
 
 
 def test_pictures_and_files_that_it_names_are_there():

@@ -1156,7 +1156,7 @@ class Stage {
   setScene() {
     const { text, data } = this.model.get("scene") ?? {};
     if (!text) return;
-    const plain = { ...JSON.parse(new TextDecoder().decode(text)), data };
+    const plain = { ...JSON.parse(text), data };
     const before = this.scene;
     this.scene = new Scene(plain);
     this.frame = plain.asked ?? this.sameStep(before);

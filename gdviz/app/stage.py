@@ -18,12 +18,11 @@ _log = logging.getLogger(__name__)
 
 
 def _packed(scene: dict[str, Any], _stage: "Stage") -> dict[str, Any]:
-    """A scene as JSON and data, both bytes: of a dict, both sides would look at every leaf."""
+    """A scene as one text and its bytes: of a dict, both sides would look at every leaf."""
     if not scene:
         return {}
     plain = {name: value for name, value in scene.items() if name != "data"}
-    text = json.dumps(plain, ensure_ascii=False).encode()
-    return {"text": text, "data": scene.get("data", b"")}
+    return {"text": json.dumps(plain, ensure_ascii=False), "data": scene.get("data", b"")}
 
 
 def _kept(_said: Any, stage: "Stage") -> dict[str, Any]:

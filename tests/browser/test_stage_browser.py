@@ -33,14 +33,11 @@ window.model = {
   send: (message) => window.sent.push(message),
   hears,
 };
-const view = (base64) => {
+window.setScene = (text, base64) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const odd = new Uint8Array(bytes.length + 1);  // as Jupyter: a view at any offset
   odd.set(bytes, 1);
-  return new DataView(odd.buffer, 1);
-};
-window.setScene = (text, data) => {
-  state.scene = { text: view(text), data: view(data) };
+  state.scene = { text, data: new DataView(odd.buffer, 1) };
   (hears["change:scene"] ?? []).forEach((act) => act());
 };
 window.start = () => {
@@ -73,8 +70,8 @@ class Page:
 
     def show(self, read):
         sent = Stage(scene=read).get_state("scene")["scene"]
-        parts = [base64.b64encode(sent[name]).decode() for name in ("text", "data")]
-        self.page.evaluate("(parts) => setScene(...parts)", parts)
+        data = base64.b64encode(sent["data"]).decode()
+        self.page.evaluate("([text, data]) => setScene(text, data)", [sent["text"], data])
 
     def settle(self):
         """Two frames on, whatever was asked for has been painted."""
