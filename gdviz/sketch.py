@@ -198,10 +198,8 @@ def _add(axes: Any, artist: Any, place: Callable[[], Path], x: bool = True, y: b
     """Add an old artist, whose place in data is that of a path along x, y or both.
 
     That is what the add_… methods of axes do, but for clipping, for finding out where the artist
-    is, for limits that are set and so do not follow the data, and for telling axes and figure
-    that they are stale, since neither is ever drawn.
+    is, and for limits that are set and so do not follow the data.
     """
-    artist.stale_callback = None
     axes._set_artist_props(artist)
     axes._children.append(artist)
     artist._remove_method = axes._children.remove
