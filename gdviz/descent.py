@@ -7,7 +7,7 @@ call is the cost. Readings are taken over many steps at a time for the same reas
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def descend(
     if record.ndim != 1 or not len(record) or record[0] < 0 or (np.diff(record) <= 0).any():
         raise ValueError("record must be strictly increasing step numbers from 0 on")
     last, due = int(record[-1]), set(record.tolist())
-    w, kept = start.clone(), start.new_empty((min(BLOCK, len(record)), *start.shape))
+    w, kept = start.contiguous().clone(), start.new_empty((min(BLOCK, len(record)), *start.shape))
     filled, blocks = 0, []
     for t in range(last + 1):
         if t in due:
@@ -87,6 +87,22 @@ def descend(
         blocks.append(_read(probe, kept[:filled]))
     readings = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     return Trajectory(record, readings, w.cpu().numpy())
+
+
+def in_place(steps: Callable[["Tensor"], Callable[[int], object]]) -> Update:
+    """Return the update whose steps on the weights w are ``steps(w)(t)``.
+
+    That is called once for a tensor, as `descend` passes the same one in all steps of a run: there
+    the views and the buffers of a step are made, which cost as much as its arithmetic.
+    """
+    last: list[Any] = [None, None]
+
+    def update(w: "Tensor", t: int) -> None:
+        if w is not last[0]:
+            last[:] = w, steps(w)
+        last[1](t)
+
+    return update
 
 
 def for_small_tensors() -> None:

@@ -26,14 +26,14 @@ read. The scales of the starts and the form of the rebalancing are ours [M].
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update
+from gdviz.descent import Probe, Update, in_place
 
 Array = NDArray[np.float64]
 
@@ -77,16 +77,24 @@ class Problem(ABC):
         """Return the same problem on `device`."""
 
     def gradient(self, w: Tensor) -> Tensor:
-        """EX, or EG on top of EᵀF, (S·C, rows, k), of weights (S, C, rows, k)."""
-        return self.pull(w, self.error)
+        """EX, or EG on top of EᵀF, (S, C, rows, k), of weights of this shape."""
+        return self.gradients(w.contiguous())()
+
+    def gradients(self, w: Tensor) -> Callable[[], Tensor]:
+        """Return a function that gives the gradient at what w (S, C, rows, k) is by then.
+
+        Views are made once and its answer may be used again by the next call: for matrices this
+        small both would cost as much as the arithmetic.
+        """
+        return lambda: self.pull(w, self.error)
 
     def pull(self, w: Tensor, error: Callable[[Tensor], Tensor]) -> Tensor:
-        """The same with another map of P to E."""
+        """The gradient with another map of P to E."""
         F, G = self.factors(w.flatten(0, 1))
         E = error(torch.bmm(F, G.mT))
         if F is G:
-            return torch.bmm(E, F)
-        return torch.cat((torch.bmm(E, G), torch.bmm(E.mT, F)), 1)
+            return torch.bmm(E, F).view_as(w)
+        return torch.cat((torch.bmm(E, G), torch.bmm(E.mT, F)), 1).view_as(w)
 
     def factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """The factors of P = FGᵀ, (…, n1, k) and (…, n2, k); one and the same for an X."""
@@ -108,7 +116,7 @@ class Problem(ABC):
 class Population(Problem):
     """All of M is known: E = P - M. The `diagonal` (n, 1) is there if M is square and has no more.
 
-    A step is 4 tensor operations on an X; on F and G it is 5, or 8 if M is not diagonal.
+    A gradient is 3 tensor operations on an X; on F and G it is 5, or 6 if M is not diagonal.
     """
 
     diagonal: Tensor | None
@@ -120,27 +128,43 @@ class Population(Problem):
     def error(self, P: Tensor) -> Tensor:  # noqa: D102
         return P - self.M
 
-    def gradient(self, w: Tensor) -> Tensor:
+    def gradients(self, w: Tensor) -> Callable[[], Tensor]:
         """The same in O(nk²) and one product with M: EG = F(GᵀG) - MG, EᵀF = G(FᵀF) - MᵀF."""
-        F, G = self.factors(w.flatten(0, 1))
-        if F is not G and self.diagonal is not None:  # both at once: half as many operations
-            pairs = w.reshape(-1, 2, *F.shape[1:])
-            own, other = pairs.flatten(0, 1), pairs.flip(1).flatten(0, 1)
-            slopes = torch.bmm(own, torch.bmm(other.mT, other))
-            return self._less(slopes, self.M, other).view_as(w.flatten(0, 1))
-        EG = self._less(torch.bmm(F, torch.bmm(G.mT, G)), self.M, G)
-        if F is G:
-            return EG
-        EtF = self._less(torch.bmm(G, torch.bmm(F.mT, F)), self.M.mT, F)
-        return torch.cat((EG, EtF), 1)
+        slopes = torch.empty_like(w)
+        weights, out = (x.view(-1, *x.shape[2:]) for x in (w, slopes))
+        (F, G), (EG, EtF) = self.factors(weights), self.factors(out)
+        if F is not G and self.diagonal is not None:
+            # F, G, F, G, … in one stack: half as many operations
+            own, new = (x.view(-1, *F.shape[1:]) for x in (weights, out))
+            other = torch.arange(len(own), device=w.device).view(-1, 2).flip(1).flatten()
+            subtract = [self._less(EG, self.M, G), self._less(EtF, self.M, F)]
 
-    def _less(self, x: Tensor, M: Tensor, factor: Tensor) -> Tensor:
-        """Subtract M factor from x in place."""
+            def gradient() -> Tensor:
+                torch.bmm(own, torch.bmm(own.mT, own).index_select(0, other), out=new)
+                for take in subtract:
+                    take()
+                return slopes
+
+            return gradient
+        sides = [(F, G, EG, self._less(EG, self.M, G))]
+        if F is not G:
+            sides.append((G, F, EtF, self._less(EtF, self.M.mT, F)))
+
+        def gradient() -> Tensor:
+            for factor, other, slope, take in sides:
+                torch.bmm(factor, torch.bmm(other.mT, other), out=slope)
+                take()
+            return slopes
+
+        return gradient
+
+    def _less(self, slope: Tensor, M: Tensor, factor: Tensor) -> Callable[[], Tensor]:
+        """Return what subtracts M factor from a slope in place."""
         if self.diagonal is not None:
             # whole rows: a broadcast along the columns would be no vector operation
             diagonal = self.diagonal.expand(factor.shape[1:]).contiguous()
-            return x.addcmul_(factor, diagonal, value=-1)
-        return x.baddbmm_(M.expand(len(x), -1, -1), factor, alpha=-1)
+            return partial(slope.addcmul_, factor, diagonal, value=-1)
+        return partial(slope.baddbmm_, M.expand(len(slope), -1, -1), factor, alpha=-1)
 
 
 def population(M: ArrayLike) -> Population:
@@ -364,12 +388,12 @@ def gradient_descent(problem: Problem, step_size: ArrayLike) -> Update:
     """
     pace = -_per_run("step_size", step_size, problem)
 
-    def update(w: Tensor, t: int) -> None:
-        if t == 0:
-            problem.check(w)
-        w.addcmul_(problem.gradient(w).view_as(w), pace)
+    def steps(w: Tensor) -> Callable[[int], object]:
+        problem.check(w)
+        gradient = problem.gradients(w)
+        return lambda t: w.addcmul_(gradient(), pace)
 
-    return update
+    return in_place(steps)
 
 
 def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update:
@@ -383,7 +407,7 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     def update(w: Tensor, t: int) -> None:
         if t == 0:
             problem.check(w)
-        w.addcmul_(problem.pull(w, problem.sign_error).view_as(w), eta * q**t, value=-1)
+        w.addcmul_(problem.pull(w, problem.sign_error), eta * q**t, value=-1)
 
     return update
 
