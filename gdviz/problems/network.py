@@ -33,7 +33,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update
+from gdviz.descent import Probe, Update, in_place
 
 Array = NDArray[np.float64]
 
@@ -260,10 +260,33 @@ class Network:
 
         `shares` (…, n) are the weights of the samples in L, 1/n each if not given.
         """
-        (_, _, W2, _), H, F = self._forward(w, X)
-        r = self._residual(F, Y) * (1 / X.shape[-2] if shares is None else shares[..., None, :])
-        D = (W2.mT @ r).mul_(ACTIVATIONS[self.activation].slope(H))
-        return self._scaled(_flat(D @ X, D.sum(-1), r @ H.mT, r.sum(-1)), w)
+        return self.gradients(w.contiguous())(X, Y, shares)
+
+    def gradients(self, w: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+        """Return the function of X, Y and shares that gives the gradient at what w is by then.
+
+        Its answer may be used again by the next call.
+        """
+        phi, scale = ACTIVATIONS[self.activation], self._scale(w)
+        acting, slopes = w if scale is None else torch.empty_like(w), torch.empty_like(w)
+        W1, b1, W2, b2 = self.layers(acting)
+        b1, b2, W2t = b1[..., None], b2[..., None], W2.mT
+        to_W1, to_b1, to_W2, to_b2 = self.layers(slopes)
+
+        def gradient(X: Tensor, Y: Tensor, shares: Tensor | None) -> Tensor:
+            if scale is not None:
+                torch.mul(w, scale, out=acting)
+            H = phi.value((W1 @ X.mT).add_(b1))
+            r = self._residual((W2 @ H).add_(b2), Y)
+            r.mul_(1 / X.shape[-2] if shares is None else shares[..., None, :])
+            D = (W2t @ r).mul_(phi.slope(H))
+            to_W1.copy_(D @ X)
+            torch.sum(D, -1, out=to_b1)
+            to_W2.copy_(r @ H.mT)
+            torch.sum(r, -1, out=to_b2)
+            return slopes if scale is None else slopes.mul_(scale)
+
+        return gradient
 
     def hessian_product(
         self, w: Tensor, X: Tensor, Y: Tensor, each: bool = False
@@ -344,11 +367,15 @@ class Network:
         """The residual r = ∂ℓ/∂f, (…, k, n)."""
         return (F if self.criterion == "MSE" else F.softmax(-2)) - Y.mT
 
-    def _scaled(self, v: Tensor, w: Tensor, each: bool = False) -> Tensor:
+    def _scale(self, w: Tensor) -> Tensor | None:
+        """The s of f(s ⊙ w), (P,) or (M, P); None for ones."""
         if not self.ntk and self.widths is None:
-            return v
-        scale = _scale(self, w.dtype, w.device)
-        return v * (scale[..., None, :] if each else scale)
+            return None
+        return _scale(self, w.dtype, w.device)
+
+    def _scaled(self, v: Tensor, w: Tensor, each: bool = False) -> Tensor:
+        scale = self._scale(w)
+        return v if scale is None else v * (scale[..., None, :] if each else scale)
 
 
 def _flat(W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor) -> Tensor:
@@ -374,12 +401,13 @@ def _scale(net: Network, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tensor) -> Update:
     """Gradient descent on L with one `step_size`, or a tensor of them, one per network."""
-    eta = torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
+    pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
 
-    def update(w: Tensor, t: int) -> None:
-        w.sub_(net.gradient(w, X, Y).mul_(eta))
+    def steps(w: Tensor) -> Callable[[int], object]:
+        gradient = net.gradients(w)
+        return lambda t: w.addcmul_(gradient(X, Y, None), pace)
 
-    return update
+    return in_place(steps)
 
 
 def batches(
@@ -420,13 +448,14 @@ def sgd(
     shares: Array,
 ) -> Update:
     """Stochastic gradient descent of R runs w (…, R, P) on the `batches`; samples X (n, d)."""
-    eta = torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
+    pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
     seen, share = torch.from_numpy(turns).to(X.device), torch.from_numpy(shares).to(X)
 
-    def update(w: Tensor, t: int) -> None:
-        w.sub_(net.gradient(w, X[seen[t]], Y[seen[t]], share).mul_(eta))
+    def steps(w: Tensor) -> Callable[[int], object]:
+        gradient = net.gradients(w)
+        return lambda t: w.addcmul_(gradient(X[seen[t]], Y[seen[t]], share), pace)
 
-    return update
+    return in_place(steps)
 
 
 def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> Update:

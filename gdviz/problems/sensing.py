@@ -139,24 +139,24 @@ class Population(Problem):
             other = torch.arange(len(own), device=w.device).view(-1, 2).flip(1).flatten()
             subtract = [self._less(EG, self.M, G), self._less(EtF, self.M, F)]
 
-            def gradient() -> Tensor:
+            def both() -> Tensor:
                 torch.bmm(own, torch.bmm(own.mT, own).index_select(0, other), out=new)
                 for take in subtract:
                     take()
                 return slopes
 
-            return gradient
+            return both
         sides = [(F, G, EG, self._less(EG, self.M, G))]
         if F is not G:
             sides.append((G, F, EtF, self._less(EtF, self.M.mT, F)))
 
-        def gradient() -> Tensor:
+        def each() -> Tensor:
             for factor, other, slope, take in sides:
                 torch.bmm(factor, torch.bmm(other.mT, other), out=slope)
                 take()
             return slopes
 
-        return gradient
+        return each
 
     def _less(self, slope: Tensor, M: Tensor, factor: Tensor) -> Callable[[], Tensor]:
         """Return what subtracts M factor from a slope in place."""
