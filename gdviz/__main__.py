@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import gdviz
+from gdviz import device as devices
 from gdviz import report
 from gdviz.claims import Verdict
 from gdviz.lab import Experiment, Lab, find, labs
@@ -29,7 +30,15 @@ if TYPE_CHECKING:  # each command imports what it needs, so that `gdviz list` is
 
 one_of_them = click.argument("name", metavar="[LAB[.EXPERIMENT]]", required=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-device = click.option("--device", default="cpu", show_default=True, help="A torch device.")
+device = click.option(
+    "--device",
+    type=click.Choice(devices.CHOICES),
+    envvar=devices.VARIABLE,
+    show_envvar=True,
+    default="cpu",
+    show_default=True,
+    help="The CPU, an NVIDIA GPU, or the GPU if there is one.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,7 +87,7 @@ def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_
     """Run an experiment and compare it with its claims."""
     experiment = _experiment(name, preset, values)
     with _watching() as watch:
-        result = experiment.simulate(watch, device)
+        result = experiment.simulate(watch, devices.usable(device))
     findings = experiment.judge(result)
     if as_json:
         report.print_json(
@@ -138,12 +147,13 @@ def sweep(
         raise click.UsageError("--jobs is for this machine, and --compute for a cluster")
     start = _experiment(name, preset, values)
     try:
+        device = device if compute else devices.usable(device)
         runs = sweep.runs(start, _grids(start, grids, values))
         with _workers(jobs, compute, device) as (executor, check), _bar("Sweeping") as watch:
             failed = sweep.sweep(runs, output, executor, watch, check, device, series)
     except (SettingError, sweep.SweepError) as error:
         raise click.UsageError(str(error)) from None
-    except (sweep.Interrupted, Unavailable) as error:
+    except (sweep.Interrupted, Unavailable, devices.NoDevice) as error:
         raise click.ClickException(str(error)) from None
     click.echo(output)
     if failed:
@@ -164,7 +174,9 @@ def claims(name: str | None, device: str, as_json: bool) -> None:
         for short, kind in one.experiments.items():
             for title, preset in kind.presets.items():
                 with _watching(f"{short}: {title}") as watch:
-                    findings = preset.settings.judge(preset.settings.simulate(watch, device))
+                    findings = preset.settings.judge(
+                        preset.settings.simulate(watch, devices.usable(device))
+                    )
                 where = {"lab": one.name, "experiment": short, "preset": title}
                 for finding in findings:
                     expected = preset.verdicts.get(finding.claim.name, Verdict.SILENT).value
@@ -207,7 +219,7 @@ def figure(
         raise click.UsageError("--step, --style and --width are for pictures, not for movies")
     experiment = _experiment(name, preset, values)
     with _watching() as watch:
-        result = experiment.simulate(watch, device)
+        result = experiment.simulate(watch, devices.usable(device))
     try:
         if moving:
             with _watching("Drawing") as watch:
@@ -278,11 +290,13 @@ def _grade(file: Path, memory: "Memory", watch: Watch) -> "Graded":
     help="A file whose first line visitors have to know.",
 )
 @compute_on
+@device
 def serve(
     port: int | None,
     browser: bool,
     password_file: TextIO | None,
     compute: str | None,
+    device: str,
     **given: Any,
 ) -> None:
     """Serve the gallery and the labs as web apps, on this machine unless told."""
@@ -293,6 +307,7 @@ def serve(
         chosen["password"] = password_file.readline().rstrip("\r\n")
         if not chosen["password"]:
             raise click.UsageError("--password-file must begin with a line that is not empty")
+    os.environ[devices.VARIABLE] = device
     if compute:
         _tell_kernels(compute)
     try:
@@ -457,7 +472,7 @@ def _watching(title: str = "Running") -> Iterator[Watch]:
             yield watch
         except SettingError as error:  # some limits show only once the data are there
             raise click.UsageError(str(error)) from None
-        except RuntimeError as error:  # torch's word for a device that is not there
+        except RuntimeError as error:  # no GPU, or one without enough memory
             raise click.ClickException(str(error).splitlines()[0]) from None
 
 

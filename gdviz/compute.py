@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gdviz
 from gdviz.descent import for_small_tensors
+from gdviz.device import choice, run_on, usable
 from gdviz.lab import Experiment, name_of
 from gdviz.lab import experiment as find
 from gdviz.settings import declared
@@ -70,23 +71,25 @@ The warm process of `gdviz.serve` rehearses what labs open with; the kernels tha
 def simulate(
     experiment: Experiment[Any],
     watch: Watch = unwatched,
-    device: str = "cpu",
+    device: str | None = None,
     away: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Computed:
     """Run an experiment on the cluster that the environment names; here, if that cannot be.
 
-    It raises what `Experiment.simulate` raises, wherever that runs. The context `away` is entered
-    while this process only waits.
+    The device is that of `gdviz.device.choice`, or the CPU if that cannot be. It raises what
+    `Experiment.simulate` raises, wherever that runs. The context `away` is entered while this
+    process only waits.
     """
     address, trouble = os.environ.get(ADDRESS), ""
     if address and name_of(type(experiment)):  # a worker finds experiments by their names
         try:
             with away():
-                result = cluster(address).simulate(experiment, watch, device)
+                result = cluster(address).simulate(experiment, watch, choice(device))
             return Computed(result, "on the cluster")
         except Unavailable as error:
             trouble = f"{error}: this was computed without it."
-    return Computed(experiment.simulate(watch, device), f"on {device.upper()}", trouble)
+    result, where, why = run_on(device, lambda name: experiment.simulate(watch, name))
+    return Computed(result, f"on {where.upper()}", " ".join(filter(None, (trouble, why))))
 
 
 def work(
@@ -110,7 +113,7 @@ def work(
     if watch is None:
         device, watch = _in_task(device)
     experiment = find(name).from_plain(plain)
-    return experiment, experiment.simulate(watch, device)
+    return experiment, experiment.simulate(watch, usable(device))
 
 
 @cache
@@ -229,7 +232,7 @@ class Cluster:
 
     def _needs(self, device: str) -> dict[str, int] | None:
         """The resources of a task: any worker runs it, unless it insists on another device."""
-        if device == "cpu":
+        if device != "cuda":
             return None
         client = self.client()
         workers = client.scheduler_info()["workers"].values()
@@ -328,7 +331,7 @@ def _in_task(device: str) -> tuple[str, Watch]:
 
     worker = get_worker()
     key, tasks = worker.get_current_task(), worker.state.tasks
-    if device == "cpu" and worker.state.total_resources.get("GPU"):
+    if device != "cuda" and worker.state.total_resources.get("GPU"):
         device = "cuda"
     tell: Callable[[str, Any], None] = worker.log_event
     told = time.monotonic()

@@ -241,8 +241,14 @@ def test_too_much_for_one_run_is_bad_input_too():
     assert "too much" in gdviz("run", "perceptron_limit.race", *sets, code=2)
 
 
-def test_a_device_or_folder_that_is_not_there_is_told(tmp_path):
-    out = gdviz("run", "perceptron_limit.race", "--device", "abacus", code=1)
-    assert "abacus" in out
+def test_a_device_or_folder_that_is_not_there_is_told(tmp_path, monkeypatch):
     target = str(tmp_path / "missing" / "a.pdf")
     assert "missing" in gdviz("figure", "perceptron_limit.race", "-o", target, code=1)
+    assert "abacus" in gdviz("run", "perceptron_limit.race", "--device", "abacus", code=2)
+    monkeypatch.setattr("gdviz.device._trouble", lambda: "its driver is too old")
+    monkeypatch.setenv("GDVIZ_DEVICE", "cuda")
+    for command in (("run",), ("figure", "-o", str(tmp_path / "a.pdf")), ("claims",),
+                    ("sweep", "--grid", "seed=0,1", "-o", str(tmp_path / "a.jsonl"))):  # fmt: skip
+        out = gdviz(command[0], "perceptron_limit.race", *command[1:], code=1)
+        assert "No GPU can be used here: its driver is too old" in out
+    assert not list(tmp_path.iterdir())

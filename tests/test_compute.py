@@ -223,7 +223,8 @@ def test_a_worker_checks_what_it_is_told(toys):
         compute.work("toys.os", {}, watch=unwatched)
 
 
-def test_a_worker_with_a_gpu_uses_it(toys, join):
+def test_a_worker_with_a_gpu_uses_it(toys, join, monkeypatch):
+    monkeypatch.setattr("gdviz.device._trouble", lambda: "")
     with local(n_workers=1, processes=False, resources={"GPU": 1}) as address:
         join(address).simulate(Toy())
         join(address).simulate(Toy(), device="cuda")

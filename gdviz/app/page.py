@@ -22,6 +22,7 @@ from gdviz.app.view import View
 from gdviz.app.work import Work
 from gdviz.compute import Computed
 from gdviz.descent import for_small_tensors
+from gdviz.device import choice
 from gdviz.lab import Experiment, Lab
 from gdviz.link import Link
 from gdviz.sketch import Sketchbook
@@ -30,15 +31,18 @@ from gdviz.watch import Watch
 _HERE = Path(__file__).parent
 
 
-def show(address: str, device: str = "cpu") -> "Page":
+def show(address: str, device: str | None = None) -> "Page":
     """Return the page of a lab, for the last line of a cell.
 
-    `address` is the lab's name or a permalink, ``lab?query``.
+    `address` is the lab's name or a permalink, ``lab?query``; `device` one of
+    `gdviz.device.CHOICES`, the environment's if not told.
 
     Raises
     ------
     LookupError
         If there is no lab of that name.
+    ValueError
+        If there is no such choice of a device.
     """
     link, ignored = links.read(address)
     log.to_file()
@@ -62,13 +66,13 @@ def _prepare() -> None:
 class Page(widgets.VBox):  # type: ignore[misc]
     """A lab, with one tab an experiment; a tab is built when it is first looked at."""
 
-    def __init__(self, lab: Lab, device: str = "cpu", link: Link | None = None) -> None:
-        self.lab, self.device = lab, device
+    def __init__(self, lab: Lab, device: str | None = None, link: Link | None = None) -> None:
+        self.lab, self.device = lab, choice(device)
         self.link = link or Link(lab, lab.default)
         self.sketches = Sketchbook()
         self.runner = Runner(prepare=_prepare, rest=self.sketches.prepare)
         self.memory = Memory()
-        if device == "cpu" and lab.default in compute.BEFOREHAND:
+        if self.device != "cuda" and lab.default in compute.BEFOREHAND:
             self.memory.recall(lab.default, lambda: compute.BEFOREHAND[lab.default])
         self.views: dict[str, View] = {}
         self.toolbar = Toolbar(

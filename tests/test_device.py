@@ -1,0 +1,100 @@
+"""Which device computes, what is said where there is none, and that its answers are the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from gdviz import compute, device, problems
+from gdviz.descent import descend
+from gdviz.device import NoDevice, choice, run_on, usable
+from gdviz.lab import labs
+
+EXPERIMENTS = {
+    f"{lab.name}.{name}": kind for lab in labs().values() for name, kind in lab.experiments.items()
+}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretend that there is a GPU, or why there is none."""
+    monkeypatch.delenv(device.VARIABLE, raising=False)
+    return lambda trouble="": monkeypatch.setattr(device, "_trouble", lambda: trouble)
+
+
+def test_who_asks_comes_before_the_environment(gpu, monkeypatch):
+    gpu()
+    assert (choice(), usable(), usable("auto"), usable("cuda")) == ("cpu", "cpu", "cuda", "cuda")
+    monkeypatch.setenv(device.VARIABLE, "auto")
+    assert (choice(), usable(), usable("cpu")) == ("auto", "cuda", "cpu")
+
+
+def test_another_name_is_told_with_its_place(gpu, monkeypatch):
+    with pytest.raises(ValueError, match=r"^device must be one of auto, cpu, cuda; got 'mps'"):
+        choice("mps")
+    monkeypatch.setenv(device.VARIABLE, "abacus")
+    with pytest.raises(ValueError, match=r"^GDVIZ_DEVICE must be .* got 'abacus'"):
+        choice()
+
+
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error(gpu):
+    gpu("its driver is too old")
+    assert usable("auto") == "cpu"
+    with pytest.raises(NoDevice, match="No GPU can be used here: its driver is too old"):
+        usable("cuda")
+
+
+def test_torch_itself_says_why_there_is_none():
+    trouble = device._trouble()
+    assert bool(trouble) != torch.cuda.is_available()
+    assert "\n" not in trouble
+
+
+def test_a_run_that_the_gpu_cannot_do_is_done_by_the_cpu(gpu):
+    def run(where):
+        if where == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return where
+
+    gpu()
+    result, where, why = run_on("cuda", run)
+    assert (result, where) == ("cpu", "cpu")
+    assert "not enough memory" in why
+    assert run_on("cpu", run) == ("cpu", "cpu", "")
+    gpu("there is none")
+    assert run_on("auto", run) == ("cpu", "cpu", "")
+    assert "there is none; this was computed on the CPU" in run_on("cuda", run)[2]
+
+
+def test_other_errors_of_a_run_stay_what_they_are(gpu):
+    gpu()
+    with pytest.raises(ZeroDivisionError):
+        run_on("cuda", lambda where: 1 / 0)
+
+
+def test_a_page_that_wants_a_gpu_is_answered_without_one(gpu):
+    gpu("there is none")
+    race = EXPERIMENTS["perceptron_limit.race"](steps=10)
+    computed = compute.simulate(race, device="cuda")
+    assert computed.where == "on CPU"
+    assert "there is none" in computed.trouble
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_the_same_on_a_gpu(name):
+    """Verdicts, and not numbers: where descent is chaotic, rounding grows."""
+    experiment = EXPERIMENTS[name]()
+    found = [experiment.judge(experiment.simulate(device=where)) for where in ("cpu", "cuda")]
+    verdicts = [[(one.claim.name, one.verdict) for one in findings] for findings in found]
+    assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_quiet_run_is_the_same_on_a_gpu():
+    problem = problems.sensing.population(problems.sensing.diagonal([1.0, 0.8], 12))
+    start = problems.sensing.start_pair(4, 12, 12, 0.3, 0.5, range(3))
+    ends = []
+    for where in ("cpu", "cuda"):
+        update = problems.sensing.gradient_descent(problem.to(where), 0.2)
+        ends.append(descend(update, start.to(where), np.array([500]), lambda w: {}).final)
+    np.testing.assert_allclose(*ends, rtol=1e-10, atol=1e-14)
