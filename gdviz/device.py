@@ -5,7 +5,7 @@ Everything here is in double precision, which Apple's GPUs do not have: there it
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 VARIABLE = "GDVIZ_DEVICE"
 """The environment variable that chooses where nobody else does."""
@@ -79,8 +79,8 @@ def _trouble() -> str:
     """Why CUDA cannot be used: as torch says it of a driver that is missing or too old; or ""."""
     import torch
 
-    cuda: Any = torch.cuda  # it has no types
-    if torch.version.cuda is None:
+    cuda, backend = cast(Any, torch.cuda), cast(Any, torch.backends.cuda)  # without types
+    if not backend.is_built():
         return "this build of torch has no CUDA"
     try:
         cuda.init()
