@@ -83,7 +83,8 @@ def output(theta: Tensor, X: Tensor, activation: str) -> Tensor:
 
 def _summed(theta: Tensor, H: Tensor) -> Tensor:
     """Σ_j a_j H_j of hidden values H (…, S, M, h, n): (…, S, M, n)."""
-    return (theta[..., None, :, -1] @ H).squeeze(-2)
+    a = theta[..., None, :, -1].contiguous()  # of others, torch copies row after row
+    return (a @ H).squeeze(-2)
 
 
 def gradient(theta: Tensor, X: Tensor, y: Tensor, activation: str) -> Tensor:
