@@ -86,8 +86,7 @@ def list_labs(name: str | None, as_json: bool) -> None:
 def run(name: str, values: tuple[str, ...], preset: str | None, device: str, as_json: bool) -> None:
     """Run an experiment and compare it with its claims."""
     experiment = _experiment(name, preset, values)
-    with _watching() as watch:
-        result = experiment.simulate(watch, devices.usable(device))
+    result = _simulated(experiment, device)
     findings = experiment.judge(result)
     if as_json:
         report.print_json(
@@ -173,10 +172,8 @@ def claims(name: str | None, device: str, as_json: bool) -> None:
     for one in _labs(name):
         for short, kind in one.experiments.items():
             for title, preset in kind.presets.items():
-                with _watching(f"{short}: {title}") as watch:
-                    findings = preset.settings.judge(
-                        preset.settings.simulate(watch, devices.usable(device))
-                    )
+                result = _simulated(preset.settings, device, f"{short}: {title}")
+                findings = preset.settings.judge(result)
                 where = {"lab": one.name, "experiment": short, "preset": title}
                 for finding in findings:
                     expected = preset.verdicts.get(finding.claim.name, Verdict.SILENT).value
@@ -218,8 +215,7 @@ def figure(
     if moving and (step, style, width) != (None, None, None):
         raise click.UsageError("--step, --style and --width are for pictures, not for movies")
     experiment = _experiment(name, preset, values)
-    with _watching() as watch:
-        result = experiment.simulate(watch, devices.usable(device))
+    result = _simulated(experiment, device)
     try:
         if moving:
             with _watching("Drawing") as watch:
@@ -459,6 +455,12 @@ def _bar(title: str) -> Iterator[Watch]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=1.0)
         yield lambda fraction: progress.update(task, completed=fraction)
+
+
+def _simulated(experiment: Experiment[Any], device: str, title: str = "Running") -> Any:
+    """Return the result of an experiment, computed here on the device that is asked for."""
+    with _watching(title) as watch:
+        return experiment.simulate(watch, devices.usable(device))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import gdviz
 from gdviz.descent import for_small_tensors
-from gdviz.device import choice, run_on, usable
+from gdviz.device import run_on, usable
 from gdviz.lab import Experiment, name_of
 from gdviz.lab import experiment as find
 from gdviz.settings import declared
@@ -71,12 +71,12 @@ The warm process of `gdviz.serve` rehearses what labs open with; the kernels tha
 def simulate(
     experiment: Experiment[Any],
     watch: Watch = unwatched,
-    device: str | None = None,
+    device: str = "cpu",
     away: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Computed:
     """Run an experiment on the cluster that the environment names; here, if that cannot be.
 
-    The device is that of `gdviz.device.choice`, or the CPU if that cannot be. It raises what
+    `device` is one of `gdviz.device.CHOICES`; if that cannot be, it is the CPU. It raises what
     `Experiment.simulate` raises, wherever that runs. The context `away` is entered while this
     process only waits.
     """
@@ -84,7 +84,7 @@ def simulate(
     if address and name_of(type(experiment)):  # a worker finds experiments by their names
         try:
             with away():
-                result = cluster(address).simulate(experiment, watch, choice(device))
+                result = cluster(address).simulate(experiment, watch, device)
             return Computed(result, "on the cluster")
         except Unavailable as error:
             trouble = f"{error}: this was computed without it."

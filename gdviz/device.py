@@ -60,18 +60,15 @@ def run_on(asked: str | None, run: Callable[[str], R]) -> tuple[R, str, str]:
     tuple
         The result, its device, and why it is not the one that was asked for, in a sentence or "".
     """
+    from torch import OutOfMemoryError  # of GPUs alone
+
     try:
         device = usable(asked)
-        if device == "cpu":
-            return run(device), device, ""
-        from torch import OutOfMemoryError
-
-        try:
-            return run(device), device, ""
-        except OutOfMemoryError:
-            trouble = "The GPU has not enough memory for this"
+        return run(device), device, ""
     except NoDevice as error:
         trouble = str(error)
+    except OutOfMemoryError:
+        trouble = "The GPU has not enough memory for this"
     return run("cpu"), "cpu", f"{trouble}; this was computed on the CPU."
 
 

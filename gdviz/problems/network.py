@@ -36,6 +36,8 @@ from torch import Tensor
 from gdviz.descent import Probe, Update, in_place
 
 Array = NDArray[np.float64]
+Layers = tuple[Tensor, Tensor, Tensor, Tensor]
+"""W1, b1, W2 and b2 of networks."""
 
 LARGEST = 3000
 """Most parameters P of a network: past that a dense Hessian takes minutes."""
@@ -204,7 +206,7 @@ class Network:
         """The number P of parameters."""
         return self.h * (self.d + 1) + self.k * (self.h + 1)
 
-    def layers(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def layers(self, w: Tensor) -> Layers:
         """W1 (…, h, d), b1 (…, h), W2 (…, k, h) and b2 (…, k) as views of w (…, P)."""
         d, h, k = self.d, self.h, self.k
         W1, b1, W2, b2 = torch.split(w, [h * d, h, k * h, k], -1)
@@ -269,15 +271,15 @@ class Network:
         """
         phi, scale = ACTIVATIONS[self.activation], self._scale(w)
         acting, slopes = w if scale is None else torch.empty_like(w), torch.empty_like(w)
-        W1, b1, W2, b2 = self.layers(acting)
-        b1, b2, W2t = b1[..., None], b2[..., None], W2.mT
+        layers = self.layers(acting)
+        W2t = layers[2].mT
         to_W1, to_b1, to_W2, to_b2 = self.layers(slopes)
 
         def gradient(X: Tensor, Y: Tensor, shares: Tensor | None) -> Tensor:
             if scale is not None:
                 torch.mul(w, scale, out=acting)
-            H = phi.value((W1 @ X.mT).add_(b1))
-            r = self._residual((W2 @ H).add_(b2), Y)
+            H, F = self._pass(layers, X)
+            r = self._residual(F, Y)
             r.mul_(1 / X.shape[-2] if shares is None else shares[..., None, :])
             D = (W2t @ r).mul_(phi.slope(H))
             to_W1.copy_(D @ X)
@@ -355,13 +357,16 @@ class Network:
         scale = self._scaled(one, one)
         return J.flatten(0, 1) * scale, scale[:, None] * R * scale
 
-    def _forward(
-        self, w: Tensor, X: Tensor
-    ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
-        """The layers that act, H = φ (…, h, n) and f (…, k, n): samples last, so they share."""
-        W1, b1, W2, b2 = layers = self.layers(self._scaled(w, w))
+    def _forward(self, w: Tensor, X: Tensor) -> tuple[Layers, Tensor, Tensor]:
+        """The layers that act, and what `_pass` gives of them."""
+        layers = self.layers(self._scaled(w, w))
+        return layers, *self._pass(layers, X)
+
+    def _pass(self, layers: Layers, X: Tensor) -> tuple[Tensor, Tensor]:
+        """H = φ (…, h, n) and f (…, k, n): samples last, so they share."""
+        W1, b1, W2, b2 = layers
         H = ACTIVATIONS[self.activation].value(W1 @ X.mT + b1[..., None])
-        return layers, H, W2 @ H + b2[..., None]
+        return H, W2 @ H + b2[..., None]
 
     def _residual(self, F: Tensor, Y: Tensor) -> Tensor:
         """The residual r = ∂ℓ/∂f, (…, k, n)."""

@@ -404,12 +404,11 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     """
     eta, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
 
-    def update(w: Tensor, t: int) -> None:
-        if t == 0:
-            problem.check(w)
-        w.addcmul_(problem.pull(w, problem.sign_error), eta * q**t, value=-1)
+    def steps(w: Tensor) -> Callable[[int], object]:
+        problem.check(w)
+        return lambda t: w.addcmul_(problem.pull(w, problem.sign_error), eta * q**t, value=-1)
 
-    return update
+    return in_place(steps)
 
 
 def rebalanced(update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0) -> Update:
