@@ -2,12 +2,14 @@
 
 Hyper-parameters, seeds and data sets lie along leading batch dimensions of one weight tensor,
 so a step of a thousand runs is a handful of tensor operations; for tensors this small the
-call is the cost. Readings are taken over many steps at a time for the same reason.
+call is the cost. Hence readings are taken over many steps at a time, the views and buffers of a
+step are made once a run, and on a GPU steps that are all alike become a CUDA graph, whose
+operations are launched at once.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +22,73 @@ if TYPE_CHECKING:  # the loop only calls methods of tensors, so torch need not b
 BLOCK = 64
 """Steps between two readings of the recorded weights, and between two calls of the watch."""
 
-Update = Callable[["Tensor", int], None]
-"""One step in place: takes the weights (*batch, d) and the number t of the step w_t -> w_t+1."""
+ALIKE = 3
+"""Steps before a graph is captured: in the first ones libraries set themselves up."""
+
+Step = Callable[[int], object]
+"""One step of a run, w_t -> w_t+1 in place: takes its number t."""
+
+Update = Callable[["Tensor"], Step]
+"""A rule of descent: begins a run on weights w_0 (*batch, d), contiguous, and gives its step.
+
+What a run remembers, such as a velocity, and the views and buffers of its steps are made here:
+they cost as much as the arithmetic of a step.
+"""
 
 Probe = Callable[["Tensor"], Mapping[str, "Tensor"]]
 """Readings by name: takes weights (steps, *batch, d), gives tensors (steps, *batch, …)."""
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A step that does the same at every t, and reads nothing back from the device.
+
+    It knows t by a `Clock` alone, so a CUDA graph can repeat it.
+    """
+
+    step: Step
+
+    def __call__(self, t: int) -> object:
+        """Do it."""
+        return self.step(t)
+
+
+def around(step: Step, more: Step) -> Step:
+    """`more`, which makes `step` and does not look at t itself: steady if that is."""
+    return Steady(more) if isinstance(step, Steady) else more
+
+
+class Clock:
+    """The number t of a step, for tensors with a row for each: `tick` it once a step of a run.
+
+    On a GPU it counts on the device: a graph is captured at one t and repeated for all others.
+    """
+
+    def __init__(self, w: "Tensor") -> None:
+        self._at = w.new_full((1,), -1).long() if w.is_cuda else None
+        self._t = -1
+
+    def tick(self, t: int) -> None:
+        """It is step t now."""
+        self._t = t
+        if self._at is not None:
+            self._at.add_(1)
+
+    @property
+    def steps(self) -> "int | Tensor":
+        """The number of steps with this one, t + 1, for arithmetic."""
+        return self._t + 1 if self._at is None else self._at.double() + 1
+
+    def read(self, rows: "Tensor") -> "Tensor":
+        """Row t of (T, …)."""
+        return rows[self._t] if self._at is None else rows.index_select(0, self._at)[0]
+
+    def write(self, rows: "Tensor", row: "Tensor") -> None:
+        """Row t of (T, …) becomes `row`."""
+        if self._at is None:
+            rows[self._t] = row
+        else:
+            rows.index_copy_(0, self._at, row[None])
 
 
 @dataclass(frozen=True)
@@ -51,7 +115,7 @@ def descend(
     Parameters
     ----------
     update
-        Changes the weights in place; closed form, without autograd.
+        Begins the run and gives its step; closed form, without autograd.
     start
         (*batch, d) weights w_0; device and dtype of the run follow it, and it stays as it is.
     record
@@ -71,7 +135,8 @@ def descend(
         raise ValueError("record must be strictly increasing step numbers from 0 on")
     last, due = int(record[-1]), set(record.tolist())
     w, kept = start.contiguous().clone(), start.new_empty((min(BLOCK, len(record)), *start.shape))
-    filled, blocks = 0, []
+    step, filled, blocks = update(w), 0, []
+    advance = step  # a graph does not keep what its step holds: the step stays here
     for t in range(last + 1):
         if t in due:
             kept[filled] = w
@@ -81,28 +146,14 @@ def descend(
                 filled = 0
         if t % BLOCK == 0:
             watch(t / (last + 1))
+        if t == ALIKE and w.is_cuda and isinstance(step, Steady):
+            advance = _captured(step)
         if t < last:
-            update(w, t)
+            advance(t)
     if filled:
         blocks.append(_read(probe, kept[:filled]))
-    readings = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    readings = {name: _host([block[name] for block in blocks]) for name in blocks[0]}
     return Trajectory(record, readings, w.cpu().numpy())
-
-
-def in_place(steps: Callable[["Tensor"], Callable[[int], object]]) -> Update:
-    """Return the update whose steps on the weights w are ``steps(w)(t)``.
-
-    That is called once for a tensor, as `descend` passes the same one in all steps of a run: there
-    the views and the buffers of a step are made, which cost as much as its arithmetic.
-    """
-    last: list[Any] = [None, None]
-
-    def update(w: "Tensor", t: int) -> None:
-        if w is not last[0]:
-            last[:] = w, steps(w)
-        last[1](t)
-
-    return update
 
 
 def for_small_tensors() -> None:
@@ -125,6 +176,23 @@ def reseed() -> None:
     torch.seed()
 
 
-def _read(probe: Probe, weights: "Tensor") -> dict[str, NDArray[np.float64]]:
+def _captured(step: Step) -> Step:
+    """The same step as a CUDA graph."""
+    import torch
+
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        step(ALIKE)
+    return lambda t: graph.replay()
+
+
+def _read(probe: Probe, weights: "Tensor") -> dict[str, "Tensor"]:
     # A probe may hand the block itself on, and the block is used again: hence the copy.
-    return {name: reading.cpu().numpy().copy() for name, reading in probe(weights).items()}
+    return {name: reading.clone() for name, reading in probe(weights).items()}
+
+
+def _host(blocks: "list[Tensor]") -> NDArray[np.float64]:
+    """Readings one after the other, on the host only now: a GPU is not waited for on the way."""
+    import torch
+
+    return torch.cat(blocks).cpu().numpy()

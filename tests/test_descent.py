@@ -6,8 +6,8 @@ from gdviz.descent import BLOCK, descend
 from gdviz.watch import Cancelled
 
 
-def halve(w, t):
-    w.mul_(0.5)
+def halve(w):
+    return lambda t: w.mul_(0.5)
 
 
 def reading(w):
@@ -34,7 +34,7 @@ def test_only_wanted_steps_are_recorded():
 
 def test_start_stays_as_it_was_and_step_numbers_count_up():
     start, seen = START.clone(), []
-    descend(lambda w, t: seen.append(t), start, np.array([0, 5]), reading)
+    descend(lambda w: seen.append, start, np.array([0, 5]), reading)
     assert seen == [0, 1, 2, 3, 4]
     assert torch.equal(start, START)
 
@@ -53,7 +53,7 @@ def test_watch_hears_rising_fractions_and_may_cancel():
 
     steps = []
     with pytest.raises(Cancelled):
-        descend(lambda w, t: steps.append(t), START, np.arange(500), reading, stop)
+        descend(lambda w: steps.append, START, np.arange(500), reading, stop)
     assert len(steps) < 300
 
 

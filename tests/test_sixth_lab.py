@@ -30,7 +30,7 @@ def test_the_rule_is_the_gradients():
     at = w.clone().requires_grad_()
     (gradient,) = torch.autograd.grad((curvature * at**2).sum() / 2, at)
     state = torch.stack([w, before], 1)
-    quadratic.heavy_ball(curvature, step_size, momentum)(state, 0)
+    quadratic.heavy_ball(curvature, step_size, momentum)(state)(0)
     torch.testing.assert_close(state[:, 0], w - step_size * gradient + momentum * (w - before))
     torch.testing.assert_close(state[:, 1], w)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gdviz.descent import Probe, Trajectory, Update, descend
+from gdviz.descent import Probe, Steady, Step, Trajectory, Update, descend
 from gdviz.watch import Watch, unwatched
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ def heavy_ball(curvature: "Tensor", step_size: "Tensor", momentum: "Tensor") -> 
     `curvature` is (d,), `step_size` and `momentum` are (B, 1).
     """
 
-    def update(state: "Tensor", t: int) -> None:
+    def update(state: "Tensor") -> Step:
         w, before = state.unbind(-2)
-        ahead = w - step_size * curvature * w + momentum * (w - before)
-        before.copy_(w)
-        w.copy_(ahead)
+
+        def step(t: int) -> None:
+            ahead = w - step_size * curvature * w + momentum * (w - before)
+            before.copy_(w)
+            w.copy_(ahead)
+
+        return Steady(step)
 
     return update
 

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update
+from gdviz.descent import Probe, Step, Update
 
 
 def sparse_teacher(
@@ -71,16 +71,19 @@ def descent(
     which = torch.arange(len(X), device=X.device)
     shake = torch.from_numpy(np.random.default_rng(22).standard_normal(2 * X.shape[-1])).to(X)
 
-    def update(w: Tensor, t: int) -> None:
-        if t == warm_up:
-            w.mul_(1 + jitter * shake)
-        if seen is None:
-            x, target = X, y
-        else:
-            x, target = X[which, seen[t]][:, None], y[which, seen[t]][:, None]
-        r = (coefficients(w) @ x.mT).sub_(target[:, None])
-        slope = (r @ x).mul_(min(1.0, (t + 1) / max(warm_up, 1)) / x.shape[1])
-        w.addcmul_(w, torch.cat([slope, slope], -1).mul_(rate))
+    def update(w: Tensor) -> Step:
+        def step(t: int) -> None:
+            if t == warm_up:
+                w.mul_(1 + jitter * shake)
+            if seen is None:
+                x, target = X, y
+            else:
+                x, target = X[which, seen[t]][:, None], y[which, seen[t]][:, None]
+            r = (coefficients(w) @ x.mT).sub_(target[:, None])
+            slope = (r @ x).mul_(min(1.0, (t + 1) / max(warm_up, 1)) / x.shape[1])
+            w.addcmul_(w, torch.cat([slope, slope], -1).mul_(rate))
+
+        return step
 
     return update
 

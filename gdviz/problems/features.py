@@ -36,7 +36,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update
+from gdviz.descent import Clock, Probe, Steady, Step, Update
 from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
@@ -462,10 +462,17 @@ def sgd(data: Features, sizes: Sequence[int], step_size: Tensor, visits: Tensor)
     pace = -(step_size.expand(len(data.y), -1) / visits.shape[-1])[..., None] * mask
     sets = torch.arange(len(data.y), device=data.Z.device)[:, None]
 
-    def update(w: Tensor, t: int) -> None:
-        Z, y = data.Z[sets, turns[t]], data.y[sets, turns[t]]
-        missing = torch.baddbmm(y[:, None], w * mask, Z.mT, beta=-1)
-        w.addcmul_(torch.bmm(missing, Z), pace)
+    def update(w: Tensor) -> Step:
+        clock = Clock(w)
+
+        def step(t: int) -> None:
+            clock.tick(t)
+            here = clock.read(turns)
+            Z, y = data.Z[sets, here], data.y[sets, here]
+            missing = torch.baddbmm(y[:, None], w * mask, Z.mT, beta=-1)
+            w.addcmul_(torch.bmm(missing, Z), pace)
+
+        return Steady(step)
 
     return update
 
@@ -477,15 +484,18 @@ def adam(
     """Adam on full gradients of weights (S, M, P); step_size (M,) or (S, M). Usual constants."""
     mask, pace, n = data.mask(sizes), step_size[..., None], data.y.shape[-1]
     Zt, y, mask_n = data.Z.mT.contiguous(), data.y[:, None] / n, mask / n
-    first, second = (data.Z.new_zeros(len(data.y), *mask.shape) for _ in range(2))
 
-    def update(w: Tensor, t: int) -> None:
-        if t == 0:  # another run of the same update starts afresh
-            first.zero_(), second.zero_()
-        slope = torch.bmm(torch.baddbmm(y, w * mask_n, Zt, beta=-1), data.Z).mul_(mask)
-        first.lerp_(slope, 1 - beta1)
-        second.mul_(beta2).addcmul_(slope, slope, value=1 - beta2)
-        root = second.div(1 - beta2 ** (t + 1)).sqrt_().add_(epsilon)
-        w.sub_(first / root * (pace / (1 - beta1 ** (t + 1))))
+    def update(w: Tensor) -> Step:
+        first, second, clock = torch.zeros_like(w), torch.zeros_like(w), Clock(w)
+
+        def step(t: int) -> None:
+            clock.tick(t)
+            slope = torch.bmm(torch.baddbmm(y, w * mask_n, Zt, beta=-1), data.Z).mul_(mask)
+            first.lerp_(slope, 1 - beta1)
+            second.mul_(beta2).addcmul_(slope, slope, value=1 - beta2)
+            root = second.div(1 - beta2**clock.steps).sqrt_().add_(epsilon)
+            w.sub_(first / root * (pace / (1 - beta1**clock.steps)))
+
+        return Steady(step)
 
     return update

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update, descend
+from gdviz.descent import Clock, Probe, Steady, Step, Update, descend
 from gdviz.problems.network import Network
 from gdviz.watch import Watch, unwatched
 
@@ -95,16 +95,19 @@ def adam(
     gradient: Callable[[Tensor], Tensor], step_size: float, beta1: float = 0.9, beta2: float = 0.999
 ) -> Update:
     """Adam with its usual constants (ε = 1e-8) on any closed-form gradient."""
-    moments: list[Tensor] = []
 
-    def update(w: Tensor, t: int) -> None:
-        if t == 0:
-            moments[:] = [torch.zeros_like(w), torch.zeros_like(w)]
-        g, (mean, square) = gradient(w), moments
-        mean.lerp_(g, 1 - beta1)
-        square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        size = (square / (1 - beta2 ** (t + 1))).sqrt_().add_(1e-8)
-        w.addcdiv_(mean, size, value=-step_size / (1 - beta1 ** (t + 1)))
+    def update(w: Tensor) -> Step:
+        mean, square, clock = torch.zeros_like(w), torch.zeros_like(w), Clock(w)
+
+        def step(t: int) -> None:
+            clock.tick(t)
+            g = gradient(w)
+            mean.lerp_(g, 1 - beta1)
+            square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+            size = (square / (1 - beta2**clock.steps)).sqrt_().add_(1e-8)
+            w.sub_(mean / size * (step_size / (1 - beta1**clock.steps)))
+
+        return Steady(step)
 
     return update
 

@@ -37,7 +37,7 @@ from sklearn import datasets
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from gdviz.descent import Probe, Update
+from gdviz.descent import Probe, Steady, Step, Update
 from gdviz.problems import separation
 
 Array = NDArray[np.float64]
@@ -168,8 +168,8 @@ def gradient_descent(data: Points, step_size: Tensor) -> Update:
     """Logistic regression by gradient descent; step_size (B,) or (K, B)."""
     Zt, qZ, slope = data.Z.mT.contiguous(), data.share[..., None] * data.Z, -step_size[..., None]
 
-    def update(w: Tensor, t: int) -> None:
-        w.baddbmm_(torch.bmm(w, Zt).mul_(slope).sigmoid_(), qZ)
+    def update(w: Tensor) -> Step:
+        return Steady(lambda t: w.baddbmm_(torch.bmm(w, Zt).mul_(slope).sigmoid_(), qZ))
 
     return update
 
@@ -182,9 +182,12 @@ def normalised_gradient_descent(data: Points, step_size: Tensor) -> Update:
     """
     Zt, log_q, slope = data.Z.mT.contiguous(), data.share.log()[:, None], -step_size[..., None]
 
-    def update(w: Tensor, t: int) -> None:
-        log_p = logsigmoid(torch.bmm(w, Zt).mul_(slope)).add_(log_q)
-        w.baddbmm_(torch.softmax(log_p, -1), data.Z)
+    def update(w: Tensor) -> Step:
+        def step(t: int) -> None:
+            log_p = logsigmoid(torch.bmm(w, Zt).mul_(slope)).add_(log_q)
+            w.baddbmm_(torch.softmax(log_p, -1), data.Z)
+
+        return Steady(step)
 
     return update
 
@@ -203,24 +206,26 @@ def perceptrons(data: Points) -> Update:
     """
     Zt, q = data.Z.mT.contiguous(), data.share
     full, nothing = torch.stack([q, q, torch.ones_like(q)], -2), q.new_zeros(())
-    stopped = False
 
-    def update(w: Tensor, t: int) -> None:
-        nonlocal stopped
-        if t == 0:
-            stopped = False
-        if stopped:
-            return
-        mistakes = torch.bmm(w, Zt) <= 0
-        if t % LOOK == 0:
-            stopped = not bool(mistakes.any())
-        p = torch.where(mistakes, full, nothing)
-        batch, normalised, classical = p.unbind(-2)
-        if t == 0:
-            batch *= 0.5
-        normalised /= normalised.sum(-1, keepdim=True).clamp_min_(1e-300)
-        classical *= classical.cumsum(-1) == 1  # the first mistake and no other
-        w.baddbmm_(p, data.Z)
+    def update(w: Tensor) -> Step:
+        stopped = False
+
+        def step(t: int) -> None:
+            nonlocal stopped
+            if stopped:
+                return
+            mistakes = torch.bmm(w, Zt) <= 0
+            if t % LOOK == 0:
+                stopped = not bool(mistakes.any())
+            p = torch.where(mistakes, full, nothing)
+            batch, normalised, classical = p.unbind(-2)
+            if t == 0:
+                batch *= 0.5
+            normalised /= normalised.sum(-1, keepdim=True).clamp_min_(1e-300)
+            classical *= classical.cumsum(-1) == 1  # the first mistake and no other
+            w.baddbmm_(p, data.Z)
+
+        return step
 
     return update
 

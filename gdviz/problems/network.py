@@ -33,7 +33,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update, in_place
+from gdviz.descent import Clock, Probe, Steady, Step, Update
 
 Array = NDArray[np.float64]
 Layers = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -408,11 +408,11 @@ def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tens
     """Gradient descent on L with one `step_size`, or a tensor of them, one per network."""
     pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
 
-    def steps(w: Tensor) -> Callable[[int], object]:
+    def update(w: Tensor) -> Step:
         gradient = net.gradients(w)
-        return lambda t: w.addcmul_(gradient(X, Y, None), pace)
+        return Steady(lambda t: w.addcmul_(gradient(X, Y, None), pace))
 
-    return in_place(steps)
+    return update
 
 
 def batches(
@@ -456,11 +456,17 @@ def sgd(
     pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
     seen, share = torch.from_numpy(turns).to(X.device), torch.from_numpy(shares).to(X)
 
-    def steps(w: Tensor) -> Callable[[int], object]:
-        gradient = net.gradients(w)
-        return lambda t: w.addcmul_(gradient(X[seen[t]], Y[seen[t]], share), pace)
+    def update(w: Tensor) -> Step:
+        gradient, clock = net.gradients(w), Clock(w)
 
-    return in_place(steps)
+        def step(t: int) -> None:
+            clock.tick(t)
+            here = clock.read(seen)
+            w.addcmul_(gradient(X[here], Y[here], share), pace)
+
+        return Steady(step)
+
+    return update
 
 
 def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> Update:
@@ -469,14 +475,19 @@ def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> U
     So that networks are compared at equal loss; one more forward pass a step.
     """
 
-    def step(w: Tensor, t: int) -> None:
-        done = net.loss(w, X, Y) <= level
-        if not done.all():
-            before = w.clone()
-            update(w, t)
-            torch.where(done[..., None], before, w, out=w)
+    def waiting(w: Tensor) -> Step:
+        plain = update(w)
 
-    return step
+        def step(t: int) -> None:
+            done = net.loss(w, X, Y) <= level
+            if not done.all():
+                before = w.clone()
+                plain(t)
+                torch.where(done[..., None], before, w, out=w)
+
+        return step
+
+    return waiting
 
 
 def readings(net: Network, X: Tensor, Y: Tensor) -> Probe:

@@ -13,7 +13,7 @@ is in closed form
 .. math:: w_{jr} ← w_{jr} + c (y - f(x)) j \sum_p \max(w_{jr}·x_p, 0) x_p .
 
 Shapes: X (K, n, P, d) for K sets, w (K, C, 2m, d) for C step sizes on each, the m neurons of the
-positive sign first; c is (C,).
+positive sign first.
 
 Source: arXiv 2310.17074, "Benign Oscillation of Stochastic Gradient Descent with Large Learning
 Rates"; the exact layout of the patches is ours.
@@ -28,7 +28,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import BLOCK, Update
+from gdviz.descent import Clock, Steady, Step, Update
 
 Array = NDArray[np.float64]
 
@@ -173,39 +173,37 @@ def strength(w: Tensor, feature: Tensor) -> Tensor:
 def sgd(data: Patches, c: Tensor, turns: NDArray[np.int64], seen: Tensor) -> Update:
     """Gradient descent on the mean loss of the samples ``turns[t]`` (K, b), one for SGD proper.
 
-    `c` is (C,). ``seen[t]`` (K, C) receives f of the first of them, before the step.
+    `c` is (C,), or (T, C) if it changes. ``seen[t]`` (K, C) receives f of the first of the
+    samples, before the step.
     """
     sets, n, patches_each, d = data.X.shape
     samples = torch.from_numpy(turns.copy()).to(data.y.device)  # (T, K, b)
-    batch, runs = samples.shape[-1], len(data.y) * len(c)
+    batch, sizes = samples.shape[-1], c.shape[-1]
     which = torch.arange(sets, device=data.y.device)[:, None]
-    # run by run, as rows of one matrix: products of matrices are the quickest of all operations
-    labels = data.y[which, samples].repeat_interleave(len(c), 1).unbind()
-    share = (c / batch).repeat(sets)[:, None]
-    heard = seen.flatten(1).unbind()
+    labels = data.y[which, samples][:, :, None]
+    shares = (c / batch).expand(len(samples), sizes)[..., None]
     places, rows = (samples + n * which).flatten(1), data.X.view(sets * n, -1)
     everything = batch == n and bool((samples == torch.arange(n, device=samples.device)).all())
-    block: dict[int, Sequence[Tensor]] = {}
 
-    def visited(t: int) -> Tensor:
-        if everything:
-            return data.X.flatten(1, 2)
-        if t // BLOCK not in block:  # the samples of many steps are fetched at once
-            here = places[t // BLOCK * BLOCK :][:BLOCK]
-            fetched = rows.index_select(0, here.flatten())
-            block.clear()
-            block[t // BLOCK] = fetched.view(len(here), sets, -1, d).unbind()
-        return block[t // BLOCK][t % BLOCK]
+    def update(w: Tensor) -> Step:
+        neurons, (add, spread) = w.flatten(1, 2), _sums(w, batch, patches_each)
+        whole, clock = data.X.flatten(1, 2), Clock(w)
 
-    def update(w: Tensor, t: int) -> None:
-        x, neurons = visited(t), w.flatten(1, 2)
-        add, spread = _sums(w, batch, patches_each)
-        z = torch.bmm(neurons, x.mT).clamp_(min=0)
-        each = z.view(runs, -1)
-        f = each.square().mm(add)
-        heard[t].copy_(f[:, 0])
-        each.mul_(torch.sub(labels[t], f).mul_(share).mm(spread))
-        neurons.baddbmm_(z, x)
+        def step(t: int) -> None:
+            clock.tick(t)
+            x = whole
+            if not everything:
+                x = rows.index_select(0, clock.read(places)).view(sets, -1, d)
+            z = torch.bmm(neurons, x.mT).clamp_(min=0)
+            # run by run, as rows of one matrix: products of matrices are the quickest operations
+            each = z.view(sets * sizes, -1)
+            f = each.square().mm(add).view(sets, sizes, batch)
+            clock.write(seen, f[..., 0])
+            missing = torch.sub(clock.read(labels), f).mul_(clock.read(shares))
+            each.mul_(missing.view(-1, batch).mm(spread))
+            neurons.baddbmm_(z, x)
+
+        return Steady(step)
 
     return update
 

@@ -33,7 +33,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update, in_place
+from gdviz.descent import Probe, Steady, Step, Update
 
 Array = NDArray[np.float64]
 
@@ -388,12 +388,12 @@ def gradient_descent(problem: Problem, step_size: ArrayLike) -> Update:
     """
     pace = -_per_run("step_size", step_size, problem)
 
-    def steps(w: Tensor) -> Callable[[int], object]:
+    def update(w: Tensor) -> Step:
         problem.check(w)
         gradient = problem.gradients(w)
-        return lambda t: w.addcmul_(gradient(), pace)
+        return Steady(lambda t: w.addcmul_(gradient(), pace))
 
-    return in_place(steps)
+    return update
 
 
 def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update:
@@ -404,11 +404,11 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     """
     eta, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
 
-    def steps(w: Tensor) -> Callable[[int], object]:
+    def update(w: Tensor) -> Step:
         problem.check(w)
         return lambda t: w.addcmul_(problem.pull(w, problem.sign_error), eta * q**t, value=-1)
 
-    return in_place(steps)
+    return update
 
 
 def rebalanced(update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike = 1.0) -> Update:
@@ -420,11 +420,16 @@ def rebalanced(update: Update, problem: Problem, at: ArrayLike, beta: ArrayLike 
     moments = set(steps.flatten().tolist())
     scale = _per_run("beta", beta, problem)
 
-    def changed(w: Tensor, t: int) -> None:
-        if t in moments:
-            due = (steps == t).expand(w.shape[:2])[..., None, None]
-            w.copy_(torch.where(due, rebalance(problem, w, scale), w))
-        update(w, t)
+    def changed(w: Tensor) -> Step:
+        plain = update(w)
+
+        def step(t: int) -> None:
+            if t in moments:
+                due = (steps == t).expand(w.shape[:2])[..., None, None]
+                w.copy_(torch.where(due, rebalance(problem, w, scale), w))
+            plain(t)
+
+        return step
 
     return changed
 

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Update
+from gdviz.descent import Probe, Steady, Step, Update
 
 Array = NDArray[np.float64]
 
@@ -102,14 +102,15 @@ def gradient_descent(
     X: Tensor, y: Tensor, activation: str, step_size: float, momentum: float = 0.0
 ) -> Update:
     """Gradient descent with a heavy ball, v ← βv + ∇, θ ← θ - ηv, on (S, M, h, d + 1)."""
-    velocity: list[Tensor] = []
 
-    def update(theta: Tensor, t: int) -> None:
-        slope = gradient(theta, X, y, activation)
-        if momentum and t:
-            slope.add_(velocity.pop(), alpha=momentum)
-        velocity[:] = [slope]
-        theta.sub_(slope, alpha=step_size)
+    def update(theta: Tensor) -> Step:
+        velocity = torch.zeros_like(theta)
+
+        def step(t: int) -> None:
+            velocity.mul_(momentum).add_(gradient(theta, X, y, activation))
+            theta.sub_(velocity, alpha=step_size)
+
+        return Steady(step)
 
     return update
 
@@ -124,33 +125,32 @@ def levenberg_marquardt(X: Tensor, y: Tensor, activation: str) -> Update:
     """
     XXt, target = (X @ X.mT)[:, None], y[:, None]
     slope_of = ACTIVATIONS[activation][1]
-    state: list[Tensor] = []  # μ, and H and r at the weights: those of a step that was taken
 
     def look(theta: Tensor) -> tuple[Tensor, Tensor]:
         H = hidden(theta, X, activation)
         return H, _summed(theta, H) - target
 
-    def update(theta: Tensor, t: int) -> None:
-        if t == 0:
-            state[:] = [theta.new_ones(theta.shape[:2]), *look(theta)]
-        mu, H, r = state
-        A = slope_of(H).mul_(theta[..., -1:])
-        gram = (A.mT @ A).mul_(XXt).add_(H.mT @ H)
-        gram.diagonal(dim1=-2, dim2=-1).add_(mu[..., None])
-        factor, _ = torch.linalg.cholesky_ex(gram)
-        z = torch.cholesky_solve(r[..., None], factor)
-        tried = torch.empty_like(theta)
-        tried[..., :-1] = (A.mul_(z.mT).flatten(1, 2) @ X).view_as(theta[..., :-1])
-        tried[..., -1:] = H @ z
-        tried = theta - tried
-        H_tried, r_tried = look(tried)
-        better = r_tried.square().sum(-1) < r.square().sum(-1)  # false for NaN
-        theta.copy_(torch.where(better[..., None, None], tried, theta))
-        state[:] = [
-            torch.where(better, (mu / 3).clamp_min(1e-9), (2 * mu).clamp_max(1e6)),
-            torch.where(better[..., None, None], H_tried, H),
-            torch.where(better[..., None], r_tried, r),
-        ]
+    def update(theta: Tensor) -> Step:
+        # H and r are those at the weights: a step that is taken brings its own
+        mu, (H, r) = theta.new_ones(theta.shape[:2]), look(theta)
+
+        def step(t: int) -> None:
+            A = slope_of(H).mul_(theta[..., -1:])
+            gram = (A.mT @ A).mul_(XXt).add_(H.mT @ H)
+            gram.diagonal(dim1=-2, dim2=-1).add_(mu[..., None])
+            factor, _ = torch.linalg.cholesky_ex(gram)
+            z = torch.cholesky_solve(r[..., None], factor)
+            tried = torch.empty_like(theta)
+            tried[..., :-1] = (A.mul_(z.mT).flatten(1, 2) @ X).view_as(theta[..., :-1])
+            tried[..., -1:] = H @ z
+            tried = theta - tried
+            H_tried, r_tried = look(tried)
+            better = r_tried.square().sum(-1) < r.square().sum(-1)  # false for NaN
+            torch.where(better, (mu / 3).clamp_min_(1e-9), (2 * mu).clamp_max_(1e6), out=mu)
+            for new, old in ((tried, theta), (H_tried, H), (r_tried, r)):
+                torch.where(better.view(*better.shape, *[1] * (old.ndim - 2)), new, old, out=old)
+
+        return step  # not steady: on a GPU, solving a batch takes memory in ways of its own
 
     return update
 

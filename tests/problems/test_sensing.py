@@ -224,7 +224,7 @@ def test_runs_of_a_batch_are_rebalanced_each_at_its_own_time_or_never():
         for t in range(12):
             if t == T0:
                 one = sensing.rebalance(problem, one, b)
-            plain(one, t)
+            plain(one)(t)
             np.testing.assert_allclose(path[t + 1, :, c], one[:, 0], rtol=1e-9, atol=1e-12)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gdviz import problems
-from gdviz.descent import Update, descend
+from gdviz.descent import descend
 from gdviz.lab import Experiment
 from gdviz.problems import oscillation
 from gdviz.settings import SettingError, setting
@@ -217,11 +217,10 @@ def run(
     weights = patches.start(settings.m, settings.scale, settings.d, seeds).to(device)
     visits = patches.visits(settings.order, settings.n, steps, seeds)
     seen = data.X.new_full((steps, count, len(step_sizes)), np.nan)
-    update = patches.sgd(data, data.X.new_tensor(step_sizes), visits, seen)
+    c = data.X.new_tensor(step_sizes).repeat(steps, 1)
     if then is not None:
-        update = _switch(
-            then[0], update, patches.sgd(data, data.X.new_tensor(then[1]), visits, seen)
-        )
+        c[then[0] :] = c.new_tensor(then[1])
+    update = patches.sgd(data, c, visits, seen)
 
     def probe(w: Any) -> Mapping[str, Any]:
         margin = patches.output(w, data.X) * data.y[:, None]
@@ -253,11 +252,6 @@ def run(
         positive=y > 0,
         diverged=diverged,
     )
-
-
-def _switch(when: int, first: Update, second: Update) -> Update:
-    """One update before step `when`, another from there on."""
-    return lambda w, t: (first if t < when else second)(w, t)
 
 
 def frames(steps: int, most: int = 100) -> Steps:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdviz import problems
-from gdviz.descent import Update, descend
+from gdviz.descent import Step, Update, around, descend
 from gdviz.lab import Experiment
 from gdviz.settings import SettingError, setting
 from gdviz.watch import Watch, unwatched
@@ -236,13 +236,16 @@ def train(
     read = problems.network.readings(net, X, Y)
     away = start.new_zeros(start.shape[:-1], dtype=bool).to(device)
 
-    def guarded(w: Any, t: int) -> None:
-        before = w.clone()
-        update(w, t)
-        far = ~(w.abs().amax(-1) < FAR)  # NaN too
-        if far.any():
-            away.logical_or_(far)
+    def guarded(w: Any) -> Step:
+        plain, before = update(w), w.clone()
+
+        def step(t: int) -> None:
+            before.copy_(w)
+            plain(t)
+            away.logical_or_(~(w.abs().amax(-1) < FAR))  # NaN too
             w.copy_(before.where(away[..., None], w))
+
+        return around(plain, step)
 
     course = descend(
         guarded, start.to(device), np.asarray(record), lambda w: {**read(w), "weights": w}, watch

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gdviz import film, plots, problems
 from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
-from gdviz.descent import Trajectory, descend
+from gdviz.descent import Step, Trajectory, descend
 from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.hessian_spectra import panels
@@ -197,9 +197,14 @@ class Trace(Experiment[TraceResult]):
         def run(turns: Any, watch: Watch) -> Trajectory:
             update = net.descent(X, y, eta, warm, turns)
 
-            def jittered(w: Any, t: int) -> None:
-                update(w, t)
-                w.add_(kick)
+            def jittered(w: Any) -> Step:
+                plain = update(w)
+
+                def step(t: int) -> None:
+                    plain(t)
+                    w.add_(kick)
+
+                return step
 
             return descend(jittered, start, record, read, watch)
 
