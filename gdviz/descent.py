@@ -41,7 +41,7 @@ Probe = Callable[["Tensor"], Mapping[str, "Tensor"]]
 
 @dataclass(frozen=True)
 class Steady:
-    """A step that does the same at every t, and reads nothing back from the device.
+    """A step that does the same at every t ≥ `ALIKE`; on a GPU it reads nothing back.
 
     It knows t by a `Clock` alone, so a CUDA graph can repeat it.
     """

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Step, Update
+from gdviz.descent import Clock, Probe, Steady, Step, Update
 
 
 def sparse_teacher(
@@ -62,28 +62,30 @@ def descent(
 ) -> Update:  # fmt: skip
     """SGD on the samples ``turns[t]`` (S,), gradient descent if not given; `step_sizes` are (E,).
 
-    The step size grows linearly over the first `warm_up` steps. Then all weights are shaken once
-    by the share `jitter`: a run that has converged to the last digit would stay where no other can.
+    The step size grows linearly over the first `warm_up` steps. Every step pushes all weights by
+    `jitter` N(0, 1), the same each time: at zero loss nothing else would move, be it stable or not.
     """
     # u and v change by -+ 2η (slope in β) u: one product with both
     rate = 2 * step_sizes[:, None] * X.new_tensor([-1.0, 1.0]).repeat_interleave(X.shape[-1])
     seen = None if turns is None else torch.from_numpy(turns).to(X.device)
     which = torch.arange(len(X), device=X.device)
-    shake = torch.from_numpy(np.random.default_rng(22).standard_normal(2 * X.shape[-1])).to(X)
+    push = X.new_tensor(jitter * np.random.default_rng(0).standard_normal(2 * X.shape[-1]))
 
     def update(w: Tensor) -> Step:
-        def step(t: int) -> None:
-            if t == warm_up:
-                w.mul_(1 + jitter * shake)
-            if seen is None:
-                x, target = X, y
-            else:
-                x, target = X[which, seen[t]][:, None], y[which, seen[t]][:, None]
-            r = (coefficients(w) @ x.mT).sub_(target[:, None])
-            slope = (r @ x).mul_(min(1.0, (t + 1) / max(warm_up, 1)) / x.shape[1])
-            w.addcmul_(w, torch.cat([slope, slope], -1).mul_(rate))
+        clock = Clock(w)
 
-        return step
+        def step(t: int) -> None:
+            clock.tick(t)
+            x, target = X, y
+            if seen is not None:
+                here = clock.read(seen)
+                x, target = X[which, here][:, None], y[which, here][:, None]
+            r = (coefficients(w) @ x.mT).sub_(target[:, None])
+            ramp = torch.as_tensor(clock.steps / max(warm_up, 1), dtype=w.dtype).clamp(max=1)
+            slope = (r @ x).mul_(ramp / x.shape[1])
+            w.addcmul_(w, torch.cat([slope, slope], -1).mul_(rate)).add_(push)
+
+        return Steady(step)
 
     return update
 

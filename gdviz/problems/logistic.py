@@ -215,7 +215,7 @@ def perceptrons(data: Points) -> Update:
             if stopped:
                 return
             mistakes = torch.bmm(w, Zt) <= 0
-            if t % LOOK == 0:
+            if t % LOOK == 0 and not w.is_cuda:  # a GPU is not waited for
                 stopped = not bool(mistakes.any())
             p = torch.where(mistakes, full, nothing)
             batch, normalised, classical = p.unbind(-2)
@@ -225,7 +225,7 @@ def perceptrons(data: Points) -> Update:
             classical *= classical.cumsum(-1) == 1  # the first mistake and no other
             w.baddbmm_(p, data.Z)
 
-        return step
+        return Steady(step)
 
     return update
 

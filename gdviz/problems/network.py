@@ -33,7 +33,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Clock, Probe, Steady, Step, Update
+from gdviz.descent import Clock, Probe, Steady, Step, Update, around
 
 Array = NDArray[np.float64]
 Layers = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -476,16 +476,16 @@ def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> U
     """
 
     def waiting(w: Tensor) -> Step:
-        plain = update(w)
+        plain, before = update(w), w.clone()
 
         def step(t: int) -> None:
             done = net.loss(w, X, Y) <= level
-            if not done.all():
-                before = w.clone()
+            if w.is_cuda or not done.all():  # a GPU is not waited for
+                before.copy_(w)
                 plain(t)
                 torch.where(done[..., None], before, w, out=w)
 
-        return step
+        return around(plain, step)
 
     return waiting
 

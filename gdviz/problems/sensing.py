@@ -33,7 +33,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gdviz.descent import Probe, Steady, Step, Update
+from gdviz.descent import Clock, Probe, Steady, Step, Update
 
 Array = NDArray[np.float64]
 
@@ -402,11 +402,18 @@ def subgradient(problem: Measured, first: ArrayLike, decay: ArrayLike) -> Update
     Its step has a length that does not shrink with the error, hence the decay. Outliers change
     only the signs of their residuals.
     """
-    eta, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
+    first_size, q = _per_run("first", first, problem), _per_run("decay", decay, problem)
 
     def update(w: Tensor) -> Step:
         problem.check(w)
-        return lambda t: w.addcmul_(problem.pull(w, problem.sign_error), eta * q**t, value=-1)
+        clock = Clock(w)
+
+        def step(t: int) -> None:
+            clock.tick(t)
+            eta = first_size * q ** (clock.steps - 1)
+            w.addcmul_(problem.pull(w, problem.sign_error), eta, value=-1)
+
+        return Steady(step)
 
     return update
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gdviz import film, plots, problems
 from gdviz.artists import Axes, Figure
 from gdviz.claims import Claim, Finding, Verdict, holds
-from gdviz.descent import Step, Trajectory, descend
+from gdviz.descent import Trajectory, descend
 from gdviz.film import Film
 from gdviz.lab import Experiment, Prediction, Preset
 from gdviz.labs.hessian_spectra import panels
@@ -26,8 +26,6 @@ PATHS = 400
 """Simulated runs at the minimum, and their steps."""
 FAR = 1e12
 """Squares of distances are drawn up to here."""
-JITTER = 1e-12
-"""What is added to the weights at each step."""
 FITTED = 1e-5
 """Training loss below which a run counts as settled at a minimum."""
 
@@ -191,22 +189,9 @@ class Trace(Experiment[TraceResult]):
         read = net.readings(X, y, beta)
         turns = net.visits(self.n, self.steps, seeds)
         record = _frames(self.steps)
-        # at zero loss nothing moves, be it stable or not: so the weights are never left alone
-        kick = JITTER * X.new_tensor(np.random.default_rng(0).standard_normal(2 * self.d))
 
         def run(turns: Any, watch: Watch) -> Trajectory:
-            update = net.descent(X, y, eta, warm, turns)
-
-            def jittered(w: Any) -> Step:
-                plain = update(w)
-
-                def step(t: int) -> None:
-                    plain(t)
-                    w.add_(kick)
-
-                return step
-
-            return descend(jittered, start, record, read, watch)
+            return descend(net.descent(X, y, eta, warm, turns), start, record, read, watch)
 
         sgd, gd = run(turns, part(watch, 0, 0.5)), run(None, part(watch, 0.5, 0.8))
         found: dict[str, Any] = {
