@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from rules import RULES, STEPS
 
-from gdviz import compute, device, problems
-from gdviz.descent import descend
+from gdviz import compute, descent, device
+from gdviz.descent import ALIKE, Clock, Steady, descend
 from gdviz.device import NoDevice, choice, run_on, usable
 from gdviz.lab import labs
 
@@ -79,7 +80,41 @@ def test_a_page_that_wants_a_gpu_is_answered_without_one(gpu):
     assert "there is none" in computed.trouble
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def end_of(update, start):
+    return descend(update, start, np.array([STEPS]), lambda w: {}).final
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_steady_step_can_be_repeated_as_a_graph_does(name, monkeypatch):
+    """It is called with one t for ever, and its clock counts by itself."""
+    update, start = RULES[name]("cpu")
+    expected = end_of(update, start)
+    monkeypatch.setattr(Clock, "tick", lambda self, t: setattr(self, "_t", self._t + 1))
+
+    def repeated(w):
+        step = update(w)
+        assert isinstance(step, Steady)
+        return lambda t: step(min(t, ALIKE))
+
+    np.testing.assert_array_equal(end_of(repeated, start), expected)
+    assert np.isfinite(expected).all()
+    assert not np.array_equal(expected, start)
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", RULES)
+def test_a_graph_takes_the_same_steps(name, monkeypatch):
+    update, start = RULES[name]("cuda")
+    graph = end_of(update, start.to("cuda"))
+    monkeypatch.setattr(descent, "_captured", lambda step: step)
+    np.testing.assert_array_equal(end_of(RULES[name]("cuda")[0], start.to("cuda")), graph)
+    np.testing.assert_allclose(end_of(*RULES[name]("cpu")), graph, rtol=1e-7, atol=1e-10)
+
+
+@needs_gpu
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_says_the_same_on_a_gpu(name):
     """Verdicts, and not numbers: where descent is chaotic, rounding grows."""
@@ -87,14 +122,3 @@ def test_every_experiment_says_the_same_on_a_gpu(name):
     found = [experiment.judge(experiment.simulate(device=where)) for where in ("cpu", "cuda")]
     verdicts = [[(one.claim.name, one.verdict) for one in findings] for findings in found]
     assert verdicts[0] == verdicts[1]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_quiet_run_is_the_same_on_a_gpu():
-    problem = problems.sensing.population(problems.sensing.diagonal([1.0, 0.8], 12))
-    start = problems.sensing.start_pair(4, 12, 12, 0.3, 0.5, range(3))
-    ends = []
-    for where in ("cpu", "cuda"):
-        update = problems.sensing.gradient_descent(problem.to(where), 0.2)
-        ends.append(descend(update, start.to(where), np.array([500]), lambda w: {}).final)
-    np.testing.assert_allclose(*ends, rtol=1e-10, atol=1e-14)
