@@ -326,7 +326,7 @@ def visible(states: States, name: str) -> Iterator[tuple[str, Mapping[str, Any]]
     """The widgets below and with `name` that can be seen, in the order of the page."""
     state = states[name]
     layout = states.get(_reference(state.get("layout")), {})
-    if layout.get("display") == "none":
+    if layout.get("display") == "none" or "gd-away" in state.get("_dom_classes", ()):
         return
     yield name, state
     children = state.get("children") or []

@@ -6,12 +6,14 @@ from typing import Any
 
 import anywidget
 
+from gdviz.app.plain import Plain
+
 Message = Mapping[str, Any]
 
 _log = logging.getLogger(__name__)
 
 
-class Bridge(anywidget.AnyWidget):
+class Bridge(Plain, anywidget.AnyWidget):
     """A widget that hears messages ``{"kind": …}`` from its browser side.
 
     They may be anybody's: an answer believes only what makes sense. What nobody listens to and

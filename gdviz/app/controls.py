@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import ipywidgets as widgets
-
+from gdviz.app import plain as widgets
 from gdviz.app import text
 from gdviz.settings import Setting
 

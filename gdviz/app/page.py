@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
-
 from gdviz import compute, export
 from gdviz import link as links
 from gdviz.app import log, text, turn
+from gdviz.app import plain as widgets
 from gdviz.app.exporter import Exporter, offered
 from gdviz.app.runner import Memory, Runner
 from gdviz.app.toolbar import Toolbar
@@ -90,7 +89,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
         self.tabs = widgets.Tab([widgets.VBox() for _ in lab.experiments])
         self.tabs.titles = [experiment.title for experiment in lab.experiments.values()]
         style = widgets.HTML(f"<style>{(_HERE / 'page.css').read_text('utf-8')}</style>")
-        style.layout.display = "none"
+        widgets.show(style, False)
         head = widgets.HBox([widgets.HTML(text.heading(lab)), self.toolbar])
         head.add_class("gd-top")
         super().__init__([style, head, self.told, self.task, self.tabs, self.work])
@@ -110,7 +109,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
         self.task.value = text.task(link.task)
         self.toolbar.look = link.look
         self.tabs.selected_index = list(self.lab.experiments).index(link.name)
-        self.work.layout.display = "none" if "work" in link.hide else ""
+        widgets.show(self.work, "work" not in link.hide)
         for view in self.views.values():
             view.arrange(link)
         self.view.apply(link.experiment, link.step)

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-import ipywidgets as widgets
-
+from gdviz.app import plain as widgets
 from gdviz.app import text
 from gdviz.app.guess import Guess
 from gdviz.lab import Experiment, Prediction
@@ -34,7 +33,7 @@ class Question(widgets.VBox):  # type: ignore[misc]
         self._drawn: Guess | None = None
         self._answers: list[tuple[Prediction, Guess]] = []
         self.prompt, self.answered = widgets.HTML(), widgets.HTML()
-        self.choices = widgets.RadioButtons(options=[], description="", layout={"width": "auto"})
+        self.choices = widgets.RadioButtons(options=[], description="")
         self.sketch = widgets.Button(description="Draw your guess")
         self.button = widgets.Button(description="Commit and run", button_style="primary")
         self.button.on_click(self._clicked)
@@ -112,7 +111,7 @@ class Question(widgets.VBox):  # type: ignore[misc]
             (self.sketch, asked is not None and not choice),
             (self.button, asked is not None),
         ):
-            widget.layout.display = "" if shown else "none"
+            widgets.show(widget, shown)
         ready = self.choices.value is not None if choice else self._drawn is not None
         self.button.disabled = not ready or self._said is not None
         self.choices.disabled = self._said is not None

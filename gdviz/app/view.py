@@ -8,10 +8,9 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
-
 from gdviz import plots, scene
 from gdviz.app import guess, text
+from gdviz.app import plain as widgets
 from gdviz.app.controls import Control
 from gdviz.app.guess import Guess
 from gdviz.app.question import Question, Said
@@ -95,10 +94,10 @@ class View(widgets.VBox):  # type: ignore[misc]
             ("presets", self._presets), ("claims", self.claims), ("lesson", self._lesson),
             ("numbers", self.table),
         ):  # fmt: skip
-            widget.layout.display = "none" if name in link.hide else ""
+            widgets.show(widget, name not in link.hide)
         if "numbers" in link.hide:
             self.table.value = False
-        self.question.layout.display = "" if link.predict else "none"
+        widgets.show(self.question, link.predict)
         self._show_relevant()
 
     def _submit(self, work: Callable[[Watch], Any], done: Callable[[Any], Any]) -> None:
@@ -238,7 +237,7 @@ class View(widgets.VBox):  # type: ignore[misc]
 
     def _send_again(self) -> None:
         """Send what the worker may have written while the page was not there to hear it."""
-        written = (self.stage, self.notice, self.status, self.claims, self._running.layout)
+        written = (self.stage, self.notice, self.status, self.claims, self._running)
         for widget in (*written, *self.presets.values()):
             widget.send_state()
 
@@ -272,7 +271,7 @@ class View(widgets.VBox):  # type: ignore[misc]
     def _show_relevant(self) -> None:
         for name, control in self.controls.items():
             shown = control.setting.matters(self.settings) and name not in self._asked.hide
-            control.widget.layout.display = "" if shown else "none"
+            widgets.show(control.widget, shown)
 
     def _notice(self, experiment: Experiment[Any]) -> str:
         """What to notice in a preset, or that this is none.
@@ -300,7 +299,7 @@ class View(widgets.VBox):  # type: ignore[misc]
             self.numbers.value = ""
 
     def _busy(self, busy: bool) -> None:
-        self._running.layout.visibility = "visible" if busy else "hidden"
+        widgets.show(self._running, busy, widgets.UNSEEN)
 
     def _say(self, message: str, kind: str, quiet: str = "") -> None:
         self.status.value = text.note(message, kind) + text.note(quiet)

@@ -3,9 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
-
 from gdviz import handin
+from gdviz.app import plain as widgets
 from gdviz.app import text
 from gdviz.app.question import Said
 from gdviz.lab import Prediction
@@ -74,7 +73,7 @@ class Work(widgets.VBox):  # type: ignore[misc]
         self._page.toolbar.save(f"{self._page.lab.name}-work.json", "application/json", data)
 
     def _show(self) -> None:
-        self.panel.layout.display = "" if self.toggle.value else "none"
+        widgets.show(self.panel, self.toggle.value)
         self.list.value = text.work(self.runs)
         self.save.disabled = not self.runs
         count = f" ({len(self.runs)})" if self.runs else ""

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from gdviz import compute
 from gdviz.app.page import Page, show
+from gdviz.app.plain import AWAY, UNSEEN
 from gdviz.claims import Claim
 from gdviz.film import Film
 from gdviz.lab import Experiment, Lab, Prediction, Preset, labs
@@ -168,11 +169,11 @@ def test_what_a_lab_opens_with_may_be_there_beforehand(monkeypatch):
 
 def test_a_control_that_does_not_matter_is_hidden(page):
     controls = page.view.controls
-    assert controls["extra"].widget.layout.display == "none"
+    assert AWAY in controls["extra"].widget._dom_classes
     Toy.gate.set()
     controls["mode"].widget.value = "wait"
     settle(page)
-    assert controls["extra"].widget.layout.display == ""
+    assert AWAY not in controls["extra"].widget._dom_classes
 
 
 def test_dragging_a_point_changes_the_setting_and_keeps_the_rest(page):
@@ -259,10 +260,10 @@ def test_a_long_run_shows_progress_and_hides_it_again(page, monkeypatch):
             break
         threading.Event().wait(0.005)
     assert 'value="0.500"' in seen[0]
-    assert page.view._running.layout.visibility == "visible"
+    assert UNSEEN not in page.view._running._dom_classes
     Toy.gate.set()
     settle(page)
-    assert page.view._running.layout.visibility == "hidden"
+    assert UNSEEN in page.view._running._dom_classes
 
 
 def test_predict_commit_reveal(page):
@@ -306,7 +307,7 @@ def test_a_stopped_answer_can_be_given_again(page):
     question.button.click()
     settle(page)
     assert "Still because" in question.answered.value
-    assert question.button.layout.display == "none"
+    assert AWAY in question.button._dom_classes
 
 
 def test_an_answer_that_another_value_overtakes_can_be_given_again(page):

@@ -12,6 +12,7 @@ from gdviz import handin, scene
 from gdviz.app import guess
 from gdviz.app.guess import Guess
 from gdviz.app.page import Page, show
+from gdviz.app.plain import AWAY
 from gdviz.film import Film, Handle, Reveal
 from gdviz.lab import Drawn, Experiment, Lab, Prediction, Preset, labs
 from gdviz.settings import setting
@@ -114,7 +115,7 @@ def test_a_page_does_what_the_link_of_its_browser_says(page):
     assert view.stage.scene["asked"] == 4
     assert "<p>Why\n&lt;b&gt;?</p>" in page.task.value
     hidden = (view.controls["power"].widget, view._presets, view.claims, view.question)
-    assert [widget.layout.display for widget in hidden] == ["none"] * 4
+    assert all(AWAY in widget._dom_classes for widget in hidden)
     assert all(mark["handle"] is None for mark in marks(page, "dots"))
     assert (page.told.value, page.toolbar.look) == ("", "dark")
     assert page.sent == [({"kind": "opened"}, None)]
@@ -143,7 +144,7 @@ def test_a_cell_opens_a_link():
     assert "foo" in page.told.value
     page.tabs.selected_index = 0
     settle(page)
-    assert page.view.controls["n"].widget.layout.display == "none"
+    assert AWAY in page.view.controls["n"].widget._dom_classes
     assert page.toolbar.link == "experiment=race&hide=n&v=1"
 
 
