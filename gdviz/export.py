@@ -1,6 +1,7 @@
 """Files of what a lab shows: a picture, a movie, a table, and Python that draws it again."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from pprint import pformat
@@ -70,14 +71,15 @@ class ExportError(ValueError):
     """A file that cannot be made; says what was asked for, and what there is."""
 
 
-def styles() -> list[str]:
+@cache
+def styles() -> tuple[str, ...]:
     """Names of the styles of a picture: our own, and matplotlib's that have a light ground.
 
     The marks of a figure are drawn in ink, which a dark ground would swallow; and they have the
     colours of their meaning, so that a style which sets no more than a palette changes nothing.
     """
     looks = (name for name in sorted(library) if name[0] != "_" and set(library[name]) - NO_LOOK)
-    return ["gdviz", *filter(_is_light, looks)]
+    return ("gdviz", *filter(_is_light, looks))
 
 
 def _is_light(name: str) -> bool:

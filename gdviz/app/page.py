@@ -45,8 +45,9 @@ def show(address: str, device: str | None = None) -> "Page":
     """
     link, ignored = links.read(address)
     log.to_file()
-    page = Page(link.lab, device, link)
-    page.tell(ignored)
+    with widgets.complete():
+        page = Page(link.lab, device, link)
+        page.tell(ignored)
     return page
 
 
@@ -98,6 +99,9 @@ class Page(widgets.VBox):  # type: ignore[misc]
         self.visit(self.link)
         self.tabs.observe(self._turn, "selected_index")
 
+    def __repr__(self) -> str:
+        return f"Page({self.lab.name!r})"  # and not all that is in it, which a cell would send
+
     @property
     def view(self) -> View:
         """The experiment that is looked at."""
@@ -141,7 +145,8 @@ class Page(widgets.VBox):  # type: ignore[misc]
 
     def _view(self, name: str) -> View:
         if name not in self.views:
-            self.views[name] = view = View(self.lab.experiments[name], self)
+            with widgets.complete():
+                self.views[name] = view = View(self.lab.experiments[name], self)
             self.tabs.children[list(self.lab.experiments).index(name)].children = (view,)
         return self.views[name]
 

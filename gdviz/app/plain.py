@@ -1,10 +1,12 @@
-"""Widgets that share one layout, and one style of each kind.
+"""Widgets that share one layout, and one style of each kind, and are sent when they are complete.
 
 Each widget of `ipywidgets` brings a layout and a style of its own: of 172 models that a page would
 build and send, a hundred were equal. Here looks are a matter of CSS: nothing may change a layout or
 a style, and what is not to be seen has a class for that.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,6 +16,23 @@ AWAY, UNSEEN = "gd-away", "gd-unseen"
 """Classes of a widget that takes no place, and of one that keeps its place empty."""
 
 _shared: dict[type, Any] = {}
+_unsent: list[Any] | None = None
+
+
+@contextmanager
+def complete() -> Iterator[None]:
+    """Send what is built inside when it is complete: one message a widget, instead of two."""
+    global _unsent
+    if _unsent is not None:  # as part of something larger
+        yield
+        return
+    _unsent = []
+    try:
+        yield
+    finally:
+        built, _unsent = _unsent, None
+        for widget in built:
+            widget.open()
 
 
 class Plain(HasTraits):
@@ -26,6 +45,19 @@ class Plain(HasTraits):
     @default("style")
     def _style_of_a_kind(self) -> Any:
         return _one(type(self).style.klass)  # type: ignore[attr-defined]
+
+    def open(self) -> None:
+        """Tell the browser of this widget, as soon as it is complete."""
+        if _unsent is None:
+            super().open()  # type: ignore[misc]
+        else:
+            _unsent.append(self)
+
+    @property
+    def model_id(self) -> str:
+        """The name of this widget, for one that has it as a child, and is told of later."""
+        self.open()
+        return str(super().model_id)  # type: ignore[misc]
 
 
 def _one(kind: type) -> Any:

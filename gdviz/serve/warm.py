@@ -28,8 +28,9 @@ import numpy as np
 from ipykernel import ipkernel
 from ipykernel.kernelapp import IPKernelApp
 from IPython.core import shellapp
+from jupyter_client.session import Session
 
-from gdviz import compute, descent, scene
+from gdviz import compute, descent, export, scene
 from gdviz.app import turn
 from gdviz.lab import Lab, labs
 from gdviz.serve.kernels import READY
@@ -98,6 +99,7 @@ def rehearse(shown: Iterable[Lab]) -> Iterator[bool]:
 def opening(lab: Lab) -> None:
     """Do once what a page does first, and keep what came of it."""
     try:
+        export.styles()
         result = lab.default.simulate()
         scene.read(*lab.default.figure(result))
         if not os.environ.get(compute.ADDRESS):  # runs are then computed there
@@ -131,11 +133,27 @@ class PageKernel(ipkernel.IPythonKernel):
             super()._publish_status(status, channel, parent)  # type: ignore[no-untyped-call]
 
 
+class PageSession(Session):
+    """Messages of a kernel that does not tell of the widgets a cell makes.
+
+    No browser is there yet to hear it: when it comes, it asks for all of them at once.
+    """
+
+    def send(self, stream: Any, msg_or_type: Any, *content: Any, **more: Any) -> Any:  # noqa: D102
+        parent = more.get("parent") or {}
+        if msg_or_type == "comm_open" and parent.get("msg_type") == "execute_request":
+            return None
+        return super().send(stream, msg_or_type, *content, **more)
+
+
 class PageApp(IPKernelApp):
     """A kernel without the thread that hands each message on to one of several shells.
 
     A page has one, and waits for every hand that its messages go through.
     """
+
+    def _session_default(self) -> Session:
+        return PageSession(parent=self)
 
     def init_control(self, context: Any) -> None:  # noqa: D102
         super().init_control(context)  # type: ignore[no-untyped-call]
