@@ -1,15 +1,15 @@
 """One sweep of each lab at the size of research: a GPU beside one core of the CPU.
 
-    python benchmarks/sweeps.py [--sweeps NAME]… [--device auto|cpu|cuda] [--markdown]
+    python benchmarks/sweeps.py [--sweeps LAB]… [--device auto|cpu|cuda]
 
 Both get the same numbers in float64. The time of a step is the difference between a run and another
 one twice as long, over its steps: so what a run costs once (moving data, capturing a graph, reading
 back) is left out. A core takes fewer steps, since it would need hours.
 
-The roofline of a step is the larger of two times: that of its operations, counted as products of
-matrices are written, at the rate of a large one; and that of its bytes, every operand of every
-tensor operation moved once, at the rate of a large copy. Both rates are measured in the same run.
-Operations of a few numbers, and what the cache keeps, are not counted: a share may pass one.
+The roofline of a step is the larger of two times: that of the operations in its products of
+matrices, at the rate of a large one; and that of its bytes, every operand of every tensor operation
+moved once, at the rate of a large copy. Both rates are measured in the same run. What a cache keeps
+is not subtracted, so that a share may pass one.
 
 *From* is the number of runs from which on the GPU is quicker than a core.
 """

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 import pytest
 from apart import apart
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
+from jupyter_client.session import Session
 
 from gdviz import compute
 from gdviz.app import turn
 from gdviz.serve import kernels
 from gdviz.serve.kernels import WARM, OwnKernel, PublicKernel, Turns, WarmKernels
+from gdviz.serve.warm import PageSession
 
 pytestmark = pytest.mark.skipif(not kernels.POSSIBLE, reason="kernels can be forked on Linux only")
 
@@ -84,6 +86,18 @@ def gone(pid):
             return True
         time.sleep(0.1)
     return False
+
+
+def test_a_visitors_kernel_does_not_tell_of_the_widgets_that_a_cell_makes(monkeypatch):
+    sent, session = [], PageSession()
+    monkeypatch.setattr(Session, "send", lambda _self, _stream, kind, **_more: sent.append(kind))
+    for kind, request in (
+        ("comm_open", "execute_request"), ("comm_open", "comm_msg"),
+        ("comm_msg", "execute_request"),
+    ):  # fmt: skip
+        session.send(None, kind, parent={"msg_type": request})
+    session.send(None, "status")
+    assert sent == ["comm_open", "comm_msg", "status"]
 
 
 def test_a_kernel_is_forked_with_everything_imported():
