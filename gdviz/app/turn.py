@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 ASK, GIVE = b"+", b"-"
 
@@ -80,9 +80,10 @@ class Turn(Free):
             os._exit(1)  # the server is gone
 
     def _listen(self) -> None:
-        while grant := self._life.recv(16):
-            if grant[0] == self._number:
-                self._granted.set()
+        with suppress(OSError):  # the server may end with a request of ours unread
+            while grant := self._life.recv(16):
+                if grant[0] == self._number:
+                    self._granted.set()
         os._exit(1)
 
 

@@ -387,6 +387,22 @@ def test_a_kernel_that_dies_while_it_computes_gives_its_turn_back():
     apart(scenario())
 
 
+LEFT = """
+import socket, time
+from gdviz.app.turn import Turn
+server, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+Turn(kernel).take(0)
+server.close()
+time.sleep(30)
+"""
+
+
+def test_a_kernel_ends_with_its_server_though_that_left_its_request_unread():
+    """The system calls that a reset connection, and not its end."""
+    run = subprocess.run([sys.executable, "-c", LEFT], capture_output=True)
+    assert (run.returncode, run.stderr) == (1, b"")
+
+
 def test_a_grant_that_comes_too_late_counts_for_nothing():
     server, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     mine = Silent(kernel)
