@@ -5,7 +5,7 @@ import pytest
 import torch
 from rules import RULES, STEPS
 
-from gdviz import compute, descent, device
+from gdviz import compute, descent, device, problems
 from gdviz.descent import ALIKE, Clock, Steady, descend
 from gdviz.device import NoDevice, choice, run_on, usable
 from gdviz.lab import labs
@@ -112,6 +112,17 @@ def test_a_graph_takes_the_same_steps(name, monkeypatch):
     monkeypatch.setattr(descent, "_captured", lambda step: step)
     np.testing.assert_array_equal(end_of(RULES[name]("cuda")[0], start.to("cuda")), graph)
     np.testing.assert_allclose(end_of(*RULES[name]("cpu")), graph, rtol=1e-7, atol=1e-10)
+
+
+@needs_gpu
+def test_a_quiet_run_is_the_same_on_a_gpu():
+    problem = problems.sensing.population(problems.sensing.diagonal([1.0, 0.8], 12))
+    start = problems.sensing.start_pair(4, 12, 12, 0.3, 0.5, range(3))
+    ends = []
+    for where in ("cpu", "cuda"):
+        update = problems.sensing.gradient_descent(problem.to(where), 0.2)
+        ends.append(descend(update, start.to(where), np.array([500]), lambda w: {}).final)
+    np.testing.assert_allclose(*ends, rtol=1e-10, atol=1e-14)
 
 
 @needs_gpu

@@ -37,6 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gdviz.descent import Clock, Probe, Steady, Step, Update
+from gdviz.problems import landscape
 from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
@@ -477,25 +478,12 @@ def sgd(data: Features, sizes: Sequence[int], step_size: Tensor, visits: Tensor)
     return update
 
 
-def adam(
-    data: Features, sizes: Sequence[int], step_size: Tensor,
-    beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-) -> Update:  # fmt: skip
-    """Adam on full gradients of weights (S, M, P); step_size (M,) or (S, M). Usual constants."""
+def adam(data: Features, sizes: Sequence[int], step_size: Tensor) -> Update:
+    """Adam on full gradients of weights (S, M, P); step_size (M,) or (S, M)."""
     mask, pace, n = data.mask(sizes), step_size[..., None], data.y.shape[-1]
     Zt, y, mask_n = data.Z.mT.contiguous(), data.y[:, None] / n, mask / n
 
-    def update(w: Tensor) -> Step:
-        first, second, clock = torch.zeros_like(w), torch.zeros_like(w), Clock(w)
+    def gradient(w: Tensor) -> Tensor:
+        return torch.bmm(torch.baddbmm(y, w * mask_n, Zt, beta=-1), data.Z).mul_(mask)
 
-        def step(t: int) -> None:
-            clock.tick(t)
-            slope = torch.bmm(torch.baddbmm(y, w * mask_n, Zt, beta=-1), data.Z).mul_(mask)
-            first.lerp_(slope, 1 - beta1)
-            second.mul_(beta2).addcmul_(slope, slope, value=1 - beta2)
-            root = second.div(1 - beta2**clock.steps).sqrt_().add_(epsilon)
-            w.sub_(first / root * (pace / (1 - beta1**clock.steps)))
-
-        return Steady(step)
-
-    return update
+    return landscape.adam(gradient, pace)

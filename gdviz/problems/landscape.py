@@ -92,9 +92,13 @@ def middles(
 
 
 def adam(
-    gradient: Callable[[Tensor], Tensor], step_size: float, beta1: float = 0.9, beta2: float = 0.999
-) -> Update:
-    """Adam with its usual constants (ε = 1e-8) on any closed-form gradient."""
+    gradient: Callable[[Tensor], Tensor], step_size: float | Tensor,
+    beta1: float = 0.9, beta2: float = 0.999,
+) -> Update:  # fmt: skip
+    """Adam with its usual constants (ε = 1e-8) on any closed-form gradient.
+
+    `step_size` is a number or broadcasts against the weights.
+    """
 
     def update(w: Tensor) -> Step:
         mean, square, clock = torch.zeros_like(w), torch.zeros_like(w), Clock(w)
