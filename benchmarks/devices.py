@@ -16,11 +16,9 @@ from hosts import machine
 
 from gdviz import device as devices
 from gdviz.descent import for_small_tensors
-from gdviz.lab import Experiment, labs
+from gdviz.lab import Experiment, labs, name_of
 
-EXPERIMENTS = {
-    f"{lab.name}.{name}": kind for lab in labs().values() for name, kind in lab.experiments.items()
-}
+EXPERIMENTS = {name_of(kind): kind for one in labs().values() for kind in one.experiments.values()}
 
 
 @click.command()

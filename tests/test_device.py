@@ -8,11 +8,9 @@ from rules import RULES, STEPS
 from gdviz import compute, descent, device, problems
 from gdviz.descent import ALIKE, Clock, Steady, descend
 from gdviz.device import NoDevice, choice, run_on, usable
-from gdviz.lab import labs
+from gdviz.lab import labs, name_of
 
-EXPERIMENTS = {
-    f"{lab.name}.{name}": kind for lab in labs().values() for name, kind in lab.experiments.items()
-}
+EXPERIMENTS = {name_of(kind): kind for one in labs().values() for kind in one.experiments.values()}
 
 
 @pytest.fixture
