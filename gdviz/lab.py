@@ -13,6 +13,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -138,20 +139,26 @@ class Experiment(Settings, ABC, Generic[R]):
         sketch: "Sketch | None" = None,
         style: Any = None,
         inches: tuple[float, float] | None = None,
-    ) -> "tuple[Figure, Film | None]":
+    ) -> "tuple[Any, Film | None]":
         """Draw the result on a new figure, its film where it starts: how everybody calls `draw`.
 
-        On an empty `sketch` it is quicker, and good for nothing but `gdviz.scene.read`. Style
-        (matplotlib's settings) and inches are the project's and the experiment's, unless told.
+        On an empty `sketch` it is quicker, and good for nothing but `gdviz.scene.read`; what no
+        sketch can do is drawn on a figure even so. Style (matplotlib's settings) and inches are
+        the project's and the experiment's, unless told.
         """
         from gdviz import plots
+        from gdviz.sketch import Unsketched
 
         style, inches = style or plots.STYLE, inches or self.inches
         with plots.drawing(style):
-            figure = sketch or plots.new_figure(*inches, style)
-            figure.set_size_inches(*inches)
+            if sketch is not None:
+                board: Any = sketch
+                board.set_size_inches(*inches)
+                with suppress(Unsketched):
+                    return board, self.draw(result, board)
+            figure = plots.new_figure(*inches, style)
             film = self.draw(result, figure)
-        if film is not None and sketch is None:  # a scene shows its film by itself
+        if film is not None:
             film.show(film.start)
         return figure, film
 

@@ -95,6 +95,14 @@ STYLE: Any = {
 }
 
 
+@cache
+def _checked() -> Any:
+    """The shared style as matplotlib keeps it: checking it takes a while, for each picture."""
+    from matplotlib import RcParams
+
+    return RcParams(STYLE)
+
+
 @contextmanager
 def drawing(style: Any = STYLE) -> Iterator[None]:
     """Fill or save figures in a style, while nobody else does."""
@@ -104,7 +112,10 @@ def drawing(style: Any = STYLE) -> Iterator[None]:
         # matplotlib's own rc_context copies all three hundred settings, for each picture
         before = {name: rcParams[name] for name in style}
         try:
-            rcParams.update(style)
+            if style is STYLE:
+                dict.update(rcParams, _checked())
+            else:
+                rcParams.update(style)
             yield
         finally:
             dict.update(rcParams, before)  # they have been checked

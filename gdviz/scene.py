@@ -9,10 +9,11 @@ Lengths are points; a colour is a role ("c0", "ink") or hex, then its opacity un
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, singledispatchmethod
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -36,23 +37,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdviz.film import Film, Reveal
 from gdviz.numerals import RAISED
-from gdviz.plots import ROLES, diverging
+from gdviz.plots import ROLES, diverging, drawing
+from gdviz.sketch import Key, Limits, Panel, Sketch
 
 Plain = dict[str, Any]
 Floats = NDArray[np.float64]
+
+
+_LOOKS: WeakKeyDictionary[Artist, Plain] = WeakKeyDictionary()
+_Ticks = list[tuple[float, str]]
 
 
 class UnknownArtist(TypeError):
     """The figure holds something that the stage cannot draw."""
 
 
-def read(figure: Figure, film: Film | None = None, strict: bool = False) -> Plain:
+def read(figure: Figure | Sketch, film: Film | None = None, strict: bool = False) -> Plain:
     """The scene of `figure`.
 
     An artist that the reader does not know is an error if `strict`; otherwise its axes
     become a picture, made by matplotlib.
     """
-    return _Reader(figure, film or Film(), strict).scene()
+    reader = _Reader(figure, film or Film(), strict)
+    if isinstance(figure, Sketch):
+        return reader.scene()
+    with drawing():  # how many ticks there is room for depends on the size of their labels
+        return reader.scene()
 
 
 class _Blob:
@@ -71,20 +81,32 @@ class _Blob:
 
     def track(self, values: ArrayLike) -> list[int]:
         """(values,) or (frames, values) as a track; one frame if all of them are equal."""
-        states = np.atleast_2d(np.asarray(values, dtype=float))
-        if not np.abs(states).max(initial=0) < 3e38:  # neither NaN nor what float32 calls infinite
-            states = np.where(np.isfinite(states), np.clip(states, -3e38, 3e38), np.nan)
-        raw, frames = states.astype("<f4").tobytes(), len(states)
+        return self._track(_singles(np.atleast_2d(np.asarray(values, dtype=float))))
+
+    def tracks(self, points: Floats) -> tuple[list[int], list[int]]:
+        """(frames, points, 2) as the tracks of x and of y."""
+        states = _singles(points)
+        return self._track(states[..., 0]), self._track(states[..., 1])
+
+    def _track(self, states: NDArray[np.float32]) -> list[int]:
+        raw, frames = states.tobytes(), len(states)
         first = raw[: len(raw) // max(frames, 1)]
         if frames > 1 and raw == frames * first:
             raw, frames = first, 1
         return [self.put(raw), states.shape[1], frames]
 
 
+def _singles(values: Floats) -> NDArray[np.float32]:
+    """In single precision: infinite is NaN, and what is too large stays finite."""
+    if not np.abs(values).max(initial=0) < 3e38:  # neither NaN nor what float32 calls infinite
+        values = np.where(np.isfinite(values), np.clip(values, -3e38, 3e38), np.nan)
+    return values.astype("<f4")
+
+
 class _Reader:
     """One reading of one figure."""
 
-    def __init__(self, figure: Figure, film: Film, strict: bool) -> None:
+    def __init__(self, figure: Any, film: Film, strict: bool) -> None:
         self.figure, self.film, self.strict = figure, film, strict
         self.blob = _Blob()
         self.shapes: list[str] = []
@@ -97,7 +119,7 @@ class _Reader:
             "size": [float(inches) for inches in self.figure.get_size_inches()],
             "title": unicode_text(self.figure.get_suptitle()),
             "axes": self._all_axes(),
-            "legend": next((self._legend(legend) for legend in self.figure.legends), None),
+            "legend": self._legend(next(iter(self.figure.legends), None)),
             "steps": [int(step) for step in self.film.steps],
             "start": self.film.start % len(self.film.steps),
             "shapes": self.shapes,
@@ -125,6 +147,8 @@ class _Reader:
     def _place(self, ax: Any, shown: Sequence[Axes]) -> Plain:
         """The cell of `ax`, and the axes that it is a twin `on` or a colour bar `beside`."""
         place: Plain = {"cell": _cell(ax)}
+        if isinstance(ax, Panel):
+            return place
         if colorbar := getattr(ax, "_colorbar", None):
             if colorbar.mappable.axes in shown and colorbar.orientation == "vertical":
                 place["beside"] = shown.index(colorbar.mappable.axes)
@@ -133,31 +157,38 @@ class _Reader:
         host = next(other for other in shown if other is ax or other in twins)
         return place if host is ax else place | {"on": shown.index(host)}
 
-    def _contents(self, ax: Axes) -> Plain:
+    def _contents(self, ax: Any) -> Plain:
         """Axes, ticks and marks, or a picture of them."""
         try:
-            return self._frame(ax) | {"marks": self._marks(ax)}
+            frame = self._frame(*(ax.paper() if isinstance(ax, Panel) else (ax, {})))
+            return frame | {"legend": self._legend(ax.get_legend()), "marks": self._marks(ax)}
         except UnknownArtist as unknown:
             return self._picture(unknown, ax)
 
-    def _frame(self, ax: Axes) -> Plain:
-        """What stands around the marks."""
+    def _frame(self, ax: Axes, known: dict[Any, Plain]) -> Plain:
+        """What stands around the marks, but the legend; its axes may be known."""
         if ax.name != "rectilinear" or ax.child_axes or ax.tables:
             raise UnknownArtist(f"axes {ax.get_title()!r}: {ax.name}, or with axes inside")
-        aspect, legend = ax.get_aspect(), ax.get_legend()
+        aspect = ax.get_aspect()
         titles = [ax.get_title(place) for place in ("left", "center", "right")]
         free = aspect == "auto" or hasattr(ax, "_colorbar")
         sides = [side for side in ("left", "bottom", "right", "top") if ax.axison]
         return {
-            "x": self._axis(ax.xaxis, ax.get_xlim()),
-            "y": self._axis(ax.yaxis, ax.get_ylim()),
+            "x": self._known_axis(ax.xaxis, ax.get_xlim(), known),
+            "y": self._known_axis(ax.yaxis, ax.get_ylim(), known),
             "title": unicode_text(" · ".join(filter(None, titles))),
             "aspect": None if free else float(aspect),
             "spines": [side for side in sides if ax.spines[side].get_visible()],
-            "legend": self._legend(legend) if legend and legend.get_visible() else None,
         }
 
-    def _axis(self, axis: Any, limits: tuple[float, float]) -> Plain:
+    def _known_axis(self, axis: Any, limits: Limits, known: dict[Any, Plain]) -> Plain:
+        """One axis; most are the same in the next figure."""
+        key = axis.axis_name, limits, axis.get_label_text()
+        if key not in known:
+            known[key] = self._axis(axis, limits)
+        return known[key]
+
+    def _axis(self, axis: Any, limits: Limits) -> Plain:
         """Scale, limits, ticks, label and grid of one axis."""
         shown = axis.get_visible() and axis.axes.axison
         look = axis.get_tick_params()
@@ -176,8 +207,24 @@ class _Reader:
             "grid": bool(shown and look.get("gridOn")),
         }
 
-    def _legend(self, legend: Any) -> Plain:
+    def _legend(self, legend: Any) -> Plain | None:
         """Entries and where they stand: a corner, or "best", which the stage decides."""
+        if legend is None:
+            return None
+        if not isinstance(legend, Key):
+            if not legend.get_visible():
+                return None
+            legend = self._key(legend)
+        entries = [
+            {"label": unicode_text(label), **self._swatch(handle)}
+            for label, handle in zip(legend.labels, legend.handles, strict=True)
+        ]
+        # one of several columns is wide and flat: "best" on the stage is above the axes
+        place = legend.place if legend.columns == 1 else "best"
+        return {"title": unicode_text(legend.title), "entries": entries, "place": place}
+
+    def _key(self, legend: Any) -> Key:
+        """What a legend of matplotlib says."""
         # of error bars the legend remembers the bars only: show the line that they stand on
         lines = {
             container.get_label(): container.lines[0]
@@ -185,25 +232,21 @@ class _Reader:
             for container in ax.containers
             if isinstance(container, ErrorbarContainer) and container.lines[0]
         }
-        entries = [
-            {"label": unicode_text(label), **self._swatch(lines.get(label, handle))}
-            for label, handle in zip(
-                [text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True
-            )
-        ]
+        labels = [text.get_text() for text in legend.get_texts()]
+        pairs = zip(labels, legend.legend_handles, strict=True)
+        handles = [lines.get(label, handle) for label, handle in pairs]
         places = {code: name for name, code in Legend.codes.items()}
-        # one of several columns is wide and flat: "best" on the stage is above the axes
-        inside = isinstance(legend._loc, int) and legend._ncols == 1
+        inside = isinstance(legend._loc, int)
         place = places.get(legend._loc, "best") if inside else "best"
-        title = unicode_text(legend.get_title().get_text())
-        return {"title": "" if title == "None" else title, "entries": entries, "place": place}
+        title = legend.get_title().get_text()
+        return Key(handles, labels, place, legend._ncols, "" if title == "None" else title)
 
     def _swatch(self, handle: Artist | None) -> Plain:
         """The look of a legend's handle."""
         if isinstance(handle, Line2D):
-            return self._line_look(handle)
+            return self._look(handle, _line_look)
         if isinstance(handle, PathCollection):
-            return {"marker": self._dots_look(handle)}
+            return self._look(handle, _dots_look)
         if isinstance(handle, Patch):
             look = _patch_look(handle)
             return {"face": look["faces"], "edge": look["edges"]}
@@ -226,14 +269,7 @@ class _Reader:
 
     def _marks(self, ax: Any) -> list[Plain]:
         """Everything inside the frame, the lowest first."""
-        bars = {
-            patch: container
-            for container in ax.containers
-            if isinstance(container, BarContainer)
-            for patch in container.patches
-        }
-        titles = {ax.title, ax._left_title, ax._right_title}
-        furniture = {ax.patch, ax.xaxis, ax.yaxis, ax.get_legend(), *ax.spines.values(), *titles}
+        bars, furniture = ({}, set()) if isinstance(ax, Panel) else _belongings(ax)
         marks = []
         for artist in sorted(ax.get_children(), key=lambda artist: artist.get_zorder()):
             if artist in furniture or artist in self.seen or not artist.get_visible():
@@ -276,7 +312,7 @@ class _Reader:
         mark = {
             "kind": "line",
             **self._points(states, line.get_transform(), ax),
-            **self._line_look(line),
+            **self._look(line, _line_look),
             "steps": line.get_drawstyle().removeprefix("steps-").replace("steps", "pre"),
             "every": _every(line),
             "handle": self._handle(line),
@@ -293,7 +329,7 @@ class _Reader:
         return {
             "kind": "dots",
             **self._points(states, dots.get_offset_transform(), ax),
-            "marker": self._dots_look(dots),
+            **self._look(dots, _dots_look),
             "handle": self._handle(dots),
         }
 
@@ -439,49 +475,25 @@ class _Reader:
                 raise UnknownArtist(f"a mark placed by {type(transform).__name__}")
             to_data = transform - ax.transData
             states, space = np.stack([_floats(to_data.transform(state)) for state in states]), "dd"
-        x, y = self.blob.track(states[..., 0]), self.blob.track(states[..., 1])
+        x, y = self.blob.tracks(states)
         return {"x": x, "y": y, "space": space}
 
-    def _shape(self, path: Path) -> int:
-        """The number of a marker's shape among the scene's shapes."""
-        codes = None if path.codes is None else np.asarray(path.codes, np.uint8).tobytes()
-        drawn = _svg(_floats(path.vertices).tobytes(), codes)
-        if drawn not in self.shapes:
-            self.shapes.append(drawn)
-        return self.shapes.index(drawn)
+    def _look(self, artist: Artist, read: Callable[[Any], Plain]) -> Plain:
+        """The look of a line or of dots; that of an artist which a sketch uses again is known."""
+        look = _LOOKS.get(artist) if isinstance(self.figure, Sketch) and not artist.stale else None
+        if look is None:
+            look = read(artist)
+            if not artist.stale:
+                _LOOKS[artist] = look
+        marker = look.get("marker")
+        return look if marker is None else {**look, "marker": self._placed(**marker)}
 
-    def _line_look(self, line: Any) -> Plain:
-        """Colour, width, dashes and marker of a line."""
-        alpha = line.get_alpha()
-        marker = None
-        if line.get_marker() not in ("None", "none", "", " ", None):
-            style = MarkerStyle(line.get_marker(), line.get_fillstyle())
-            face = colour_name(line.get_markerfacecolor(), alpha) if style.is_filled() else None
-            marker = {
-                "shape": self._shape(style.get_path().transformed(style.get_transform())),
-                "sizes": self.blob.track([line.get_markersize()]),
-                "faces": [face],
-                "edges": [colour_name(line.get_markeredgecolor(), alpha)],
-                "widths": [float(line.get_markeredgewidth())],
-            }
-        stroked = line.get_linestyle() not in ("None", "", " ") and line.get_linewidth() > 0
-        return {
-            "color": colour_name(line.get_color(), alpha) if stroked else None,
-            "width": float(line.get_linewidth()),
-            "dash": _dashes(line._dash_pattern),
-            "marker": marker,
-        }
-
-    def _dots_look(self, dots: PathCollection) -> Plain:
-        """Shape, diameters, colours and edge widths, cycled over the points."""
-        if len(dots.get_paths()) != 1 or dots.get_hatch():
-            raise UnknownArtist(f"{dots} with several shapes or a hatch")
-        look = _collection_look(dots)
-        return {
-            "shape": self._shape(dots.get_paths()[0]),
-            "sizes": self.blob.track(np.sqrt(dots.get_sizes())),
-            **{name: _once(look[name]) for name in ("faces", "edges", "widths")},
-        }
+    def _placed(self, shape: str, sizes: bytes, **look: Any) -> Plain:
+        """A marker whose shape and sizes have their place in the scene."""
+        if shape not in self.shapes:
+            self.shapes.append(shape)
+        at = [self.blob.put(sizes), len(sizes) // 4, 1]
+        return {"shape": self.shapes.index(shape), "sizes": at, **look}
 
     def _text_look(self, text: Text) -> Plain:
         """Words, one string or one a frame, and how they stand at their place."""
@@ -500,6 +512,18 @@ class _Reader:
 _LIFT = np.full((1, 2), np.nan)
 
 
+def _belongings(ax: Any) -> tuple[dict[Artist, BarContainer], set[Artist]]:
+    """Each bar of axes with its container, and the children that are no marks."""
+    bars: dict[Artist, BarContainer] = {
+        patch: container
+        for container in ax.containers
+        if isinstance(container, BarContainer)
+        for patch in container.patches
+    }
+    titles = {ax.title, ax._left_title, ax._right_title}
+    return bars, {ax.patch, ax.xaxis, ax.yaxis, ax.get_legend(), *ax.spines.values(), *titles}
+
+
 def _spaces(ax: Axes) -> dict[int, str]:
     """The spaces of the transforms that axes have of their own.
 
@@ -515,6 +539,10 @@ def _spaces(ax: Axes) -> dict[int, str]:
 
 def _floats(values: Any) -> Floats:
     return np.asarray(values, dtype=float)
+
+
+def _raw(values: ArrayLike) -> bytes:
+    return np.asarray(values, dtype="<f4").tobytes()
 
 
 def _once(values: list[Any]) -> list[Any]:
@@ -570,48 +598,13 @@ def _scale(axis: Axis) -> Plain:
     return {"scale": name, **{key: float(getattr(axis.get_transform(), key)) for key in numbers}}
 
 
-_Ticks = list[tuple[float, str]]
-_KNOWN: dict[Any, tuple[_Ticks, _Ticks, str]] = {}
-
-
-def _ticks(axis: Any, limits: tuple[float, float]) -> tuple[_Ticks, _Ticks, str]:
-    """The major and the minor ticks, and what the formatter takes out of their labels.
-
-    They are remembered where nobody has chosen them: most axes are the same in the next figure.
-    """
-    key = None
-    if (
-        axis.isDefault_majloc and axis.isDefault_minloc
-        and axis.isDefault_majfmt and axis.isDefault_minfmt
-    ):  # fmt: skip
-        tickers = (axis.major.locator, axis.major.formatter, axis.minor.locator)
-        states = tuple(_state(one) for one in (*tickers, axis.minor.formatter))
-        key = (axis.axis_name, axis.get_tick_space(), limits, tuple(_scale(axis).items()), states)
-    if key is None or key not in _KNOWN:
-        major = _labelled(axis, axis.get_majorticklocs(), axis.major.formatter, limits)
-        sparse = isinstance(axis.minor.locator, NullLocator)
-        places = [] if sparse else axis.get_minorticklocs()
-        minor = _labelled(axis, places, axis.minor.formatter, limits)
-        found = major, minor, axis.major.formatter.get_offset()
-        if key is None:
-            return found
-        if len(_KNOWN) == 512:
-            _KNOWN.clear()
-        _KNOWN[key] = found
-    return _KNOWN[key]
-
-
-def _state(ticker: Any) -> tuple[Any, ...]:
-    """How a locator or a formatter of matplotlib's own is set."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            return value.tobytes()
-        if isinstance(value, dict):
-            return tuple(value.items())
-        return tuple(value) if isinstance(value, list | set) else value
-
-    return tuple((name, plain(one)) for name, one in vars(ticker).items() if name != "axis")
+def _ticks(axis: Any, limits: Limits) -> tuple[_Ticks, _Ticks, str]:
+    """The major and the minor ticks, and what the formatter takes out of their labels."""
+    major = _labelled(axis, axis.get_majorticklocs(), axis.major.formatter, limits)
+    sparse = isinstance(axis.minor.locator, NullLocator)
+    places = [] if sparse else axis.get_minorticklocs()
+    minor = _labelled(axis, places, axis.minor.formatter, limits)
+    return major, minor, axis.major.formatter.get_offset()
 
 
 def _labelled(axis: Any, places: ArrayLike, formatter: Any, limits: Sequence[float]) -> _Ticks:
@@ -651,6 +644,42 @@ def _collection_look(collection: Any) -> dict[str, list[Any]]:
     }
 
 
+def _line_look(line: Any) -> Plain:
+    """Colour, width, dashes and marker of a line."""
+    alpha = line.get_alpha()
+    marker = None
+    if line.get_marker() not in ("None", "none", "", " ", None):
+        style = MarkerStyle(line.get_marker(), line.get_fillstyle())
+        face = colour_name(line.get_markerfacecolor(), alpha) if style.is_filled() else None
+        marker = {
+            "shape": _shape(style.get_path().transformed(style.get_transform())),
+            "sizes": _raw(line.get_markersize()),
+            "faces": [face],
+            "edges": [colour_name(line.get_markeredgecolor(), alpha)],
+            "widths": [float(line.get_markeredgewidth())],
+        }
+    stroked = line.get_linestyle() not in ("None", "", " ") and line.get_linewidth() > 0
+    return {
+        "color": colour_name(line.get_color(), alpha) if stroked else None,
+        "width": float(line.get_linewidth()),
+        "dash": _dashes(line._dash_pattern),
+        "marker": marker,
+    }
+
+
+def _dots_look(dots: PathCollection) -> Plain:
+    """Shape, diameters, colours and edge widths of a marker, cycled over the points."""
+    if len(dots.get_paths()) != 1 or dots.get_hatch():
+        raise UnknownArtist(f"{dots} with several shapes or a hatch")
+    look = _collection_look(dots)
+    marker = {
+        "shape": _shape(dots.get_paths()[0]),
+        "sizes": _raw(np.sqrt(dots.get_sizes())),
+        **{name: _once(look[name]) for name in ("faces", "edges", "widths")},
+    }
+    return {"marker": marker}
+
+
 def _patch_look(patch: Any) -> Plain:
     """The look of one patch, under the names of a collection's."""
     return {
@@ -677,6 +706,11 @@ def _colour_name(colour: Any, alpha: float | None) -> str | None:
     opacity = int(code[7:], 16) / 255 if alpha is None else alpha
     name = _NAMES.get(code[:7], code[:7])
     return None if opacity == 0 else name if opacity == 1 else f"{name} {opacity:.2g}"
+
+
+def _shape(path: Path) -> str:
+    codes = None if path.codes is None else np.asarray(path.codes, np.uint8).tobytes()
+    return _svg(_floats(path.vertices).tobytes(), codes)
 
 
 @lru_cache

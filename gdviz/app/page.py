@@ -70,7 +70,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
         self.lab, self.device = lab, choice(device)
         self.link = link or Link(lab, lab.default)
         self.sketches = Sketchbook()
-        self.runner = Runner(prepare=_prepare, rest=self.sketches.prepare)
+        self.runner = Runner(prepare=_prepare)
         self.memory = Memory()
         if self.device != "cuda" and lab.default in compute.BEFOREHAND:
             self.memory.recall(lab.default, lambda: compute.BEFOREHAND[lab.default])

@@ -40,7 +40,7 @@ class Job:
     `work` is called with a watch on the worker's thread; then exactly one of `done` (with what
     work returned), `stopped` and `failed` (with an id that stands in the log) is called there,
     unless a newer job replaced this one: it then ends silently. What `done` returns is called a
-    moment later, when the page has had the time to paint.
+    moment later, when the page has had the time to paint; `failed` if that goes wrong.
     """
 
     work: Callable[[Watch], Any]
@@ -53,14 +53,11 @@ class Job:
 class Runner:
     """Runs jobs one after the other on a thread of its own.
 
-    `prepare` is called once on that thread before the first job, `rest` after each job that
-    nothing follows at once.
+    `prepare` is called once on that thread before the first job.
     """
 
-    def __init__(
-        self, prepare: Callable[[], None] = lambda: None, rest: Callable[[], None] = lambda: None
-    ) -> None:
-        self._prepare, self._rest = prepare, rest
+    def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
+        self._prepare = prepare
         self._change = threading.Condition()
         self._waiting: Job | None = None
         self._running: Job | None = None
@@ -108,9 +105,6 @@ class Runner:
             with self._change:
                 self._running = None
                 self._change.notify_all()
-                idle = self._waiting is None
-            if idle:
-                self._rest()
 
     def _attempt(self, call: Callable[[], Any]) -> Any:
         """What a call gives, or None if a listener failed in it."""
@@ -136,12 +130,17 @@ class Runner:
             if self._stop_asked:
                 job.stopped()
         except Exception:
-            error = uuid.uuid4().hex[:8]
-            _log.exception("error %s: a run failed", error)
-            job.failed(error)
+            job.failed(_logged())
         else:
-            return job.done(value)
+            after = job.done(value)
+            return after and partial(self._finish, job, after)
         return None
+
+    def _finish(self, job: Job, after: Callable[[], None]) -> None:
+        try:
+            after()
+        except Exception:
+            job.failed(_logged())
 
     def _watch(self, job: Job) -> Watch:
         """A watch that ends an unwanted run and tells the progress of a long one."""
@@ -167,6 +166,13 @@ class Runner:
     def _unwanted(self, seconds: float) -> bool:
         """Whether a run that takes so long by now is to be given up."""
         return self._stop_asked or (self._waiting is not None and seconds > GRACE)
+
+
+def _logged() -> str:
+    """The id in the log of the error that is being handled."""
+    error = uuid.uuid4().hex[:8]
+    _log.exception("error %s: a run failed", error)
+    return error
 
 
 class Memory:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,16 @@ class Outcome:
 
     experiment: Experiment[Any]
     result: Any
-    findings: list[Finding]
     scene: dict[str, Any]
     told: str
     """Where it was computed, and in what time."""
     trouble: str
     """Why not where it should have been, or ""."""
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What the claims came to; the picture does not wait for it."""
+        return self.experiment.judge(self.result)
 
 
 class View(widgets.VBox):  # type: ignore[misc]
@@ -144,7 +148,7 @@ class View(widgets.VBox):  # type: ignore[misc]
         page = self._page
         result = page.compute(settings, watch).result
         with plots.DRAWING:
-            figure, _ = settings.figure(result, page.sketches.take())
+            figure, _ = settings.figure(result)
             return scene.read(figure, guess.blank(figure, drawn))
 
     def _done_blank(self, drawn: dict[str, Any]) -> None:
@@ -174,12 +178,11 @@ class View(widgets.VBox):  # type: ignore[misc]
             return error
         seconds = time.perf_counter() - start
         result = computed.result
-        findings = settings.judge(result)
         with plots.DRAWING:
             drawn = _scene(settings, result, page.sketches.take(), guesses, self._asked.hide, step)
         told = _told(computed, None if remembered else seconds)
         trouble = "" if remembered else computed.trouble
-        return Outcome(settings, result, findings, drawn, told, trouble)
+        return Outcome(settings, result, drawn, told, trouble)
 
     def _done(self, outcome: Outcome | SettingError) -> Callable[[], None] | None:
         """Show the picture; the words about it may wait until it is painted."""

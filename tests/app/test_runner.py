@@ -1,6 +1,7 @@
 import logging
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,20 @@ def test_a_failure_is_logged_in_full_under_the_id_that_is_shown(runner, heard, c
     runner.submit(heard.job("b", lambda watch: 1))
     assert runner.wait(10)
     assert heard.said[-1] == ("b", "done", 1)
+
+
+def test_what_follows_a_picture_may_fail_too(runner, heard, caplog):
+    def follow():
+        raise ValueError("a claim")
+
+    job = replace(heard.job("bad", lambda watch: 1), done=lambda value: follow)
+    with caplog.at_level(logging.ERROR):
+        runner.submit(job)
+        assert runner.wait(10)
+    ((_, what, error),) = heard.said
+    assert what == "failed"
+    assert error in caplog.text
+    assert "a claim" in caplog.text
 
 
 def test_a_listener_that_fails_does_not_end_the_worker(runner, heard, caplog):

@@ -4,7 +4,6 @@ So is the lab of the guide for authors, which is none of `labs`.
 """
 
 import json
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -53,11 +52,11 @@ def test_a_preset_is_drawn_and_read_with_nothing_missing(preset):
     figure, film = settings.figure(result_of(settings))
     drawn = scene.read(figure, film, strict=True)
     assert drawn["axes"]
-    # with a sketch's own axes, with axes made beforehand, and with the artists of what was last
-    for take in (Sketch, partial(Sketch, axes=3), _book.take, _book.take):
-        sketched = scene.read(*settings.figure(result_of(settings), take()), strict=True)
-        assert alike(sketched, drawn)
-        _book.prepare()
+    # with artists of its own, with those of another figure, and of the same
+    for sketch in (Sketch(), _book.take(), _book.take()):
+        sketched, its_film = settings.figure(result_of(settings), sketch)
+        assert sketched is sketch
+        assert alike(scene.read(sketched, its_film, strict=True), drawn)
     for axes in figure.axes:
         shown_images = axes.get_images()
         assert axes.get_xlabel(), axes.get_title()
