@@ -60,7 +60,7 @@ def _prepare() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     # The worker hands pictures to the thread that sends them, which waits this long for its turn.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.0001)
 
 
 class Page(widgets.VBox):  # type: ignore[misc]

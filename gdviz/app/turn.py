@@ -1,8 +1,8 @@
 """Turns: of all the kernels on a machine, as many compute at a time as it has cores.
 
 A kernel that `gdviz.serve` forked has a socket to its server: its life-line. The kernel asks for
-a turn there and gives it back, and ends when the server does. Any other kernel computes when it
-likes.
+a turn there and gives it back, and ends when the server does; while there are no more kernels
+than cores, the server says that nobody needs to ask. Any other kernel computes when it likes.
 """
 
 import os
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 ASK, GIVE = b"+", b"-"
+"""What a kernel says, followed by the number of its request."""
+FREE, TURNS = b"free", b"turns"
+"""What a server says: that nobody needs to ask, and that everybody does from now on."""
 
 
 class Free:
@@ -40,13 +43,13 @@ class Turn(Free):
     def __init__(self, life: socket.socket) -> None:
         self._life = life
         self._number = 0
-        self._asked = self._lent = False
+        self._asked = self._lent = self._free = False
         self._granted = threading.Event()
         threading.Thread(target=self._listen, name="gdviz-life", daemon=True).start()
 
     def take(self, timeout: float) -> bool:
         """Ask for the turn, unless that has been done, and say whether it came in `timeout` s."""
-        if self._lent:
+        if self._lent or (self._free and not self._asked):
             return True
         if not self._asked:
             self._number = (self._number + 1) % 256
@@ -81,10 +84,15 @@ class Turn(Free):
 
     def _listen(self) -> None:
         with suppress(OSError):  # the server may end with a request of ours unread
-            while grant := self._life.recv(16):
-                if grant[0] == self._number:
-                    self._granted.set()
+            while said := self._life.recv(16):
+                self._hear(said)
         os._exit(1)
+
+    def _hear(self, said: bytes) -> None:
+        if said in (FREE, TURNS):
+            self._free = said == FREE
+        elif said[0] == self._number:
+            self._granted.set()
 
 
 mine: Free = Free()

@@ -25,7 +25,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Dict
 
-from gdviz.app.turn import ASK
+from gdviz.app.turn import ASK, FREE, TURNS
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two threads on a tiny tensor cost ten times the time of one
@@ -49,25 +49,41 @@ log = logging.getLogger("gdviz.serve")
 class Turns:
     """Lets as many kernels compute at a time as there are cores, in the order in which they ask.
 
-    Each holds a life-line, on which it asks and gives back; see `gdviz.app.turn`.
+    Each holds a life-line, on which it asks and gives back; see `gdviz.app.turn`. No more kernels
+    than cores are told that they need not ask: an answer takes a moment, which somebody who is
+    alone would wait for in vain.
     """
 
     def __init__(self, cores: int | None = None) -> None:
         self.cores = cores or (len(os.sched_getaffinity(0)) if POSSIBLE else os.cpu_count() or 1)
         self.computing: set[socket.socket] = set()
         self.waiting: deque[tuple[socket.socket, bytes]] = deque()
+        self._lives: set[socket.socket] = set()
 
     def join(self, life: socket.socket) -> None:
         """Listen to a kernel from now on, until it ends."""
         life.setblocking(False)
         asyncio.get_running_loop().add_reader(life, self._hear, life)
+        self._lives.add(life)
+        if len(self._lives) <= self.cores:
+            self._tell(FREE, life)
+        elif len(self._lives) == self.cores + 1:
+            self._tell(TURNS, *self._lives)
 
     def leave(self, life: socket.socket) -> None:
         """Forget a kernel, and let it end if it has not."""
         asyncio.get_running_loop().remove_reader(life)
         self._forget(life)
         life.close()
+        self._lives.discard(life)
+        if len(self._lives) == self.cores:
+            self._tell(FREE, *self._lives)
         self._grant()
+
+    def _tell(self, what: bytes, *lives: socket.socket) -> None:
+        for life in lives:
+            with suppress(OSError):  # it ended; its life-line says so next
+                life.send(what)
 
     def _hear(self, life: socket.socket) -> None:
         try:

@@ -165,7 +165,8 @@ class Server(Voila):  # type: ignore[misc]
             "websocket_max_message_size": guard.MOST_BYTES,
             "default_handler_class": handlers.Missing,
             "transforms": [Compression],
-            "websocket_compression_options": {},
+            # level 6 makes a picture 8 % smaller, in twice the time
+            "websocket_compression_options": {"compression_level": 1},
         }
 
     def init_handlers(self) -> list[Any]:

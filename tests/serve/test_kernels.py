@@ -329,13 +329,12 @@ class Silent(turn.Turn):
     def _listen(self):
         while True:
             try:
-                grant = self._life.recv(16)
+                said = self._life.recv(16)
             except OSError:
                 return
-            if not grant:
+            if not said:
                 return
-            if grant[0] == self._number:
-                self._granted.set()
+            self._hear(said)
 
     def end(self):
         self._life.close()
@@ -361,6 +360,26 @@ def test_as_many_compute_as_there_are_cores_in_the_order_in_which_they_asked():
     apart(scenario())
 
 
+def test_nobody_asks_while_there_are_no_more_kernels_than_cores():
+    async def scenario():
+        with others(3, cores=2) as (shared, (a, b, c)):
+            assert await takes(a)
+            assert shared.computing
+            a.give()
+            c._life.shutdown(socket.SHUT_RDWR)
+            while not a._free or not b._free:
+                await asyncio.sleep(0.01)
+            for one in (a, b, a):
+                assert await takes(one)
+                one.give()
+            assert not shared.computing
+            with others(1) as (_, (alone,)):
+                await asyncio.sleep(0.1)
+                assert alone.take(0)
+
+    apart(scenario())
+
+
 def test_who_wants_no_turn_any_more_is_passed_over():
     async def scenario():
         with others(3) as (_, (a, b, c)):
@@ -377,7 +396,7 @@ def test_who_wants_no_turn_any_more_is_passed_over():
 
 def test_a_kernel_that_dies_while_it_computes_gives_its_turn_back():
     async def scenario():
-        with others(2) as (shared, (a, b)):
+        with others(3) as (shared, (a, b, _)):
             assert await takes(a)
             assert not await takes(b, 0.1)
             a._life.shutdown(socket.SHUT_RDWR)
