@@ -62,6 +62,7 @@ class Runner:
         self._waiting: Job | None = None
         self._running: Job | None = None
         self._stop_asked = False
+        self._opening = True  # others who are at work come before what a page opens with
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job) -> None:
@@ -95,7 +96,7 @@ class Runner:
             self._await_turn()
             with self._change:
                 job, self._waiting, self._stop_asked = self._waiting, None, False
-                self._running = job
+                self._running, self._opening = job, False
             after = self._attempt(partial(self._run, job)) if job is not None else None
             turn.mine.give()
             if after is not None:
@@ -115,7 +116,7 @@ class Runner:
 
     def _await_turn(self) -> None:
         """Wait for our turn, and tell whoever is waiting for a job that it does."""
-        while not turn.mine.take(QUIET):
+        while not turn.mine.take(QUIET, late=self._opening):
             with self._change:
                 job = self._waiting
             if job is None:  # it was stopped

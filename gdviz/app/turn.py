@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-ASK, GIVE = b"+", b"-"
-"""What a kernel says, followed by the number of its request."""
+ASK, LATE, GIVE = b"+", b".", b"-"
+"""What a kernel says, followed by the number of its request: LATE asks to come after the others."""
 FREE, TURNS = b"free", b"turns"
 """What a server says: that nobody needs to ask, and that everybody does from now on."""
 
@@ -20,12 +20,22 @@ FREE, TURNS = b"free", b"turns"
 class Free:
     """The turn of a kernel that shares its machine with nobody."""
 
-    def take(self, timeout: float) -> bool:
+    def take(self, timeout: float, late: bool = False) -> bool:
         """Have the turn at once."""
         return True
 
     def give(self) -> None:
         """Have nobody to give it to."""
+
+    @contextmanager
+    def held(self, late: bool = False) -> Iterator[None]:
+        """Have the turn for a while, however long it takes to come."""
+        while not self.take(1, late):
+            pass
+        try:
+            yield
+        finally:
+            self.give()
 
     @contextmanager
     def lend(self) -> Iterator[None]:
@@ -36,8 +46,9 @@ class Free:
 class Turn(Free):
     """The turn of a kernel that waits for the others.
 
-    A request carries a number that its grant repeats: a grant that crosses with the end of its
-    request on the way means nothing any more.
+    It is the turn of all threads of the kernel: the first who takes it asks, the last who gives
+    it gives it back. A request carries a number that its grant repeats: a grant that crosses with
+    the end of its request on the way means nothing any more.
     """
 
     def __init__(self, life: socket.socket) -> None:
@@ -45,24 +56,33 @@ class Turn(Free):
         self._number = 0
         self._asked = self._lent = self._free = False
         self._granted = threading.Event()
+        self._takers: set[int] = set()
+        self._change = threading.Lock()
         threading.Thread(target=self._listen, name="gdviz-life", daemon=True).start()
 
-    def take(self, timeout: float) -> bool:
-        """Ask for the turn, unless that has been done, and say whether it came in `timeout` s."""
-        if self._lent or (self._free and not self._asked):
-            return True
-        if not self._asked:
-            self._number = (self._number + 1) % 256
-            self._granted.clear()
-            self._asked = True
-            self._send(ASK)
+    def take(self, timeout: float, late: bool = False) -> bool:
+        """Ask for the turn, unless that has been done, and say whether it came in `timeout` s.
+
+        Who is `late` comes after all who are not.
+        """
+        with self._change:
+            if self._lent or (self._free and not self._asked):
+                return True
+            self._takers.add(threading.get_ident())
+            if not self._asked:
+                self._number = (self._number + 1) % 256
+                self._granted.clear()
+                self._asked = True
+                self._send(LATE if late else ASK)
         return self._granted.wait(timeout)
 
     def give(self) -> None:
         """Give the turn back, or want it no more."""
-        if self._asked:
-            self._asked = False
-            self._send(GIVE)
+        with self._change:
+            self._takers.discard(threading.get_ident())
+            if self._asked and not self._takers:
+                self._asked = False
+                self._send(GIVE)
 
     @contextmanager
     def lend(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Dict
 
-from gdviz.app.turn import ASK, FREE, TURNS
+from gdviz.app.turn import ASK, FREE, GIVE, TURNS
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two threads on a tiny tensor cost ten times the time of one
@@ -49,7 +49,7 @@ log = logging.getLogger("gdviz.serve")
 class Turns:
     """Lets as many kernels compute at a time as there are cores, in the order in which they ask.
 
-    Each holds a life-line, on which it asks and gives back; see `gdviz.app.turn`. No more kernels
+    Those who change a setting come before those who arrive. Each holds a life-line, on which it asks and gives back; see `gdviz.app.turn`. No more kernels
     than cores are told that they need not ask: an answer takes a moment, which somebody who is
     alone would wait for in vain.
     """
@@ -58,6 +58,7 @@ class Turns:
         self.cores = cores or (len(os.sched_getaffinity(0)) if POSSIBLE else os.cpu_count() or 1)
         self.computing: set[socket.socket] = set()
         self.waiting: deque[tuple[socket.socket, bytes]] = deque()
+        self.late: deque[tuple[socket.socket, bytes]] = deque()
         self._lives: set[socket.socket] = set()
 
     def join(self, life: socket.socket) -> None:
@@ -96,17 +97,19 @@ class Turns:
             self.leave(life)
             return
         self._forget(life)
-        if said[:1] == ASK:
-            self.waiting.append((life, said[1:2]))
+        if said[:1] != GIVE:
+            (self.waiting if said[:1] == ASK else self.late).append((life, said[1:2]))
         self._grant()
 
     def _forget(self, life: socket.socket) -> None:
         self.computing.discard(life)
-        self.waiting = deque(one for one in self.waiting if one[0] is not life)
+        for line in (self.waiting, self.late):
+            for one in [one for one in line if one[0] is life]:
+                line.remove(one)
 
     def _grant(self) -> None:
-        while self.waiting and len(self.computing) < self.cores:
-            life, number = self.waiting.popleft()
+        while (line := self.waiting or self.late) and len(self.computing) < self.cores:
+            life, number = line.popleft()
             try:
                 life.send(number)
             except OSError:

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import matplotlib as mpl
@@ -133,6 +133,26 @@ class PageKernel(ipkernel.IPythonKernel):
             super()._publish_status(status, channel, parent)  # type: ignore[no-untyped-call]
 
 
+class VisitorKernel(PageKernel):
+    """A kernel whose page is made, and told to a browser, when nobody wants an answer.
+
+    This takes some ten times as long as an answer, and the others are at work.
+    """
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)  # type: ignore[no-untyped-call]
+        self.shell_handlers["comm_msg"] = self._hear
+
+    async def execute_request(self, *message: Any) -> None:  # noqa: D102
+        with turn.mine.held(late=True):
+            await super().execute_request(*message)  # type: ignore[no-untyped-call]
+
+    def _hear(self, stream: Any, ident: Any, message: Any) -> None:
+        asks = message["content"].get("data", {}).get("method") == "request_states"
+        with turn.mine.held(late=True) if asks else nullcontext():
+            self.comm_manager.comm_msg(stream, ident, message)
+
+
 class PageSession(Session):
     """Messages of a kernel that does not tell of the widgets a cell makes.
 
@@ -180,11 +200,11 @@ def become_kernel(
         mpl.rcParams["backend"] = env.get("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         turn.mine = turn.Turn(life)
         sys.argv = argv
-        kind = IPKernelApp
+        kind, kernel = IPKernelApp, PageKernel
         if limits:  # it is a visitor's
-            kind = PageApp
+            kind, kernel = PageApp, VisitorKernel
             vars(ipkernel)["sys"] = vars(shellapp)["sys"] = FewModules()
-        kind.launch_instance([*argv[1:], WIDGETS], parent_handle=INIT, kernel_class=PageKernel)
+        kind.launch_instance([*argv[1:], WIDGETS], parent_handle=INIT, kernel_class=kernel)
         code = 0
     finally:
         os._exit(code)  # what the warm process had planned for its own end is not a kernel's

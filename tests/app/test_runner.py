@@ -199,7 +199,7 @@ class Shared(turn.Free):
         self.granted = threading.Event()
         self.asked, self.given = threading.Event(), 0
 
-    def take(self, timeout):
+    def take(self, timeout, late=False):
         self.asked.set()
         return self.granted.wait(min(timeout, 0.02))
 
