@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -324,7 +325,18 @@ def others(count, cores=1):
 
 
 class Silent(turn.Turn):
-    """A turn that ends no process when its server goes."""
+    """A turn that ends no process when its server goes, and its worker."""
+
+    def __init__(self, life):
+        self._worker = ThreadPoolExecutor(1)
+        super().__init__(life)
+
+    async def takes(self, timeout=5.0, late=False):
+        there = asyncio.get_running_loop()
+        return await there.run_in_executor(self._worker, self.take, timeout, late)
+
+    def gives(self):
+        self._worker.submit(self.give).result()
 
     def _listen(self):
         while True:
@@ -337,25 +349,22 @@ class Silent(turn.Turn):
             self._hear(said)
 
     def end(self):
+        self._worker.shutdown()
         self._life.close()
-
-
-async def takes(one, timeout=5.0):
-    return await asyncio.to_thread(one.take, timeout)
 
 
 def test_as_many_compute_as_there_are_cores_in_the_order_in_which_they_asked():
     async def scenario():
         with others(4, cores=2) as (_, (a, b, c, d)):
-            assert await takes(a)
-            assert await takes(b)
-            assert not await takes(c, 0.1)
-            assert not await takes(d, 0.1)
-            a.give()
-            assert await takes(c)
-            assert not await takes(d, 0.1)
-            b.give()
-            assert await takes(d)
+            assert await a.takes()
+            assert await b.takes()
+            assert not await c.takes(0.1)
+            assert not await d.takes(0.1)
+            a.gives()
+            assert await c.takes()
+            assert not await d.takes(0.1)
+            b.gives()
+            assert await d.takes()
 
     apart(scenario())
 
@@ -363,15 +372,15 @@ def test_as_many_compute_as_there_are_cores_in_the_order_in_which_they_asked():
 def test_nobody_asks_while_there_are_no_more_kernels_than_cores():
     async def scenario():
         with others(3, cores=2) as (shared, (a, b, c)):
-            assert await takes(a)
+            assert await a.takes()
             assert shared.computing
-            a.give()
+            a.gives()
             c._life.shutdown(socket.SHUT_RDWR)
             while not a._free or not b._free:
                 await asyncio.sleep(0.01)
             for one in (a, b, a):
-                assert await takes(one)
-                one.give()
+                assert await one.takes()
+                one.gives()
             assert not shared.computing
             with others(1) as (_, (alone,)):
                 await asyncio.sleep(0.1)
@@ -380,16 +389,42 @@ def test_nobody_asks_while_there_are_no_more_kernels_than_cores():
     apart(scenario())
 
 
+def test_who_is_late_comes_after_those_who_are_not():
+    async def scenario():
+        with others(4) as (_, (a, b, c, d)):
+            assert await a.takes()
+            assert not await b.takes(0.1, late=True)
+            assert not await c.takes(0.1)
+            assert not await d.takes(0.1, late=True)
+            for last, following in ((a, c), (c, b), (b, d)):
+                last.gives()
+                assert await following.takes()
+
+    apart(scenario())
+
+
+def test_a_turn_is_that_of_all_threads_of_a_kernel():
+    async def scenario():
+        with others(2) as (_, (a, b)):
+            assert await a.takes()
+            with a.held():
+                a.gives()
+                assert not await b.takes(0.1)
+            assert await b.takes()
+
+    apart(scenario())
+
+
 def test_who_wants_no_turn_any_more_is_passed_over():
     async def scenario():
         with others(3) as (_, (a, b, c)):
-            assert await takes(a)
-            assert not await takes(b, 0.1)
-            assert not await takes(c, 0.1)
-            b.give()
-            a.give()
-            assert await takes(c)
-            assert not await takes(b, 0.1)
+            assert await a.takes()
+            assert not await b.takes(0.1)
+            assert not await c.takes(0.1)
+            b.gives()
+            a.gives()
+            assert await c.takes()
+            assert not await b.takes(0.1)
 
     apart(scenario())
 
@@ -397,10 +432,10 @@ def test_who_wants_no_turn_any_more_is_passed_over():
 def test_a_kernel_that_dies_while_it_computes_gives_its_turn_back():
     async def scenario():
         with others(3) as (shared, (a, b, _)):
-            assert await takes(a)
-            assert not await takes(b, 0.1)
+            assert await a.takes()
+            assert not await b.takes(0.1)
             a._life.shutdown(socket.SHUT_RDWR)
-            assert await takes(b)
+            assert await b.takes()
             assert len(shared.computing) == 1
 
     apart(scenario())
