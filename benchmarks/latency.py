@@ -91,19 +91,22 @@ def main(runs: int, quick: bool, as_json: bool) -> None:
     if find_spec("ipympl") is None:  # its page would never have a picture
         raise click.ClickException('no ipympl: pip install -c constraints.txt -e ".[benchmark]"')
     found: dict[str, Numbers] = {who: defaultdict(list) for who in CONTESTANTS}
-    time_runs(found["gdviz"])
-    with ExitStack() as stack:
-        hosts = {"gdviz": stack.enter_context(running(*GDVIZ))}
-        hosts["inline"] = hosts["ipympl"] = stack.enter_context(peer_server())
-        browser = stack.enter_context(chromium())
-        measure_opening(browser, hosts, max(2, runs // 6), found)
-        frame = measure_answers(browser, hosts, runs, found)
-        about = {**machine(), "browser": browser.version, "frame": frame}
-    if as_json:
-        print(json.dumps({"about": about, "measured": found}, indent=1))
-    else:
-        Console(width=100).print(table(found))
-        print(", ".join(f"{name}: {value}" for name, value in about.items()))
+    about: dict[str, object] = {**machine()}
+    try:
+        time_runs(found["gdviz"])
+        with ExitStack() as stack:
+            hosts = {"gdviz": stack.enter_context(running(*GDVIZ))}
+            hosts["inline"] = hosts["ipympl"] = stack.enter_context(peer_server())
+            browser = stack.enter_context(chromium())
+            about["browser"] = browser.version
+            measure_opening(browser, hosts, max(2, runs // 6), found)
+            about["frame"] = measure_answers(browser, hosts, runs, found)
+    finally:  # what was measured is told, whatever went wrong after it
+        if as_json:
+            print(json.dumps({"about": about, "measured": found}, indent=1))
+        else:
+            Console(width=100).print(table(found))
+            print(", ".join(f"{name}: {value}" for name, value in about.items()))
 
 
 # --- what is measured -------------------------------------------------------------------------
@@ -278,6 +281,8 @@ def table(found: dict[str, Numbers]) -> Table:
 def cells(row: Row, found: dict[str, Numbers]) -> list[str]:
     """The cells of one row."""
     values = {who: row.of(found[who][row.quantity]) for who in found if found[who][row.quantity]}
+    if "gdviz" not in values:
+        return [row.title, *[""] * (len(found) + 2)]
     ours = values.pop("gdviz")
     mark = "" if row.budget is None else " ✓" if ours <= row.budget else " ✗"
     budget = "" if row.budget is None else f"≤ {row.budget:g}"

@@ -154,7 +154,7 @@ class Experiment(Settings, ABC, Generic[R]):
             if sketch is not None:
                 board: Any = sketch
                 board.set_size_inches(*inches)
-                with suppress(Unsketched):
+                with suppress(Unsketched, TypeError):  # or it is asked in another way
                     return board, self.draw(result, board)
             figure = plots.new_figure(*inches, style)
             film = self.draw(result, figure)

@@ -1,6 +1,7 @@
 """Sketches: quick to fill, and read like any figure (`tests/labs` holds every preset to that)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -261,12 +262,22 @@ def test_what_it_cannot_do_it_says(draw):
         draw(Sketch())
 
 
-@dataclass(frozen=True)
-class Twins(Experiment[None]):
-    """Draws what no sketch can."""
+def twins(figure):
+    figure.add_subplot().plot(X, X)
+    figure.axes[0].twinx().plot(X, X**2)
 
-    title = "Twins"
-    question = "Who are they?"
+
+def a_title_elsewhere(figure):
+    figure.add_subplot().plot(X, X)
+    figure.axes[0].set_title("there", loc="right")
+
+
+@dataclass(frozen=True)
+class Drawing(Experiment[Any]):
+    """Is drawn by a function."""
+
+    title = "Drawing"
+    question = "What is it?"
 
     def simulate(self, watch=None, device="cpu"):
         return None
@@ -275,18 +286,18 @@ class Twins(Experiment[None]):
         return []
 
     def draw(self, result, figure):
-        figure.add_subplot().plot(X, X)
-        figure.axes[0].twinx().plot(X, X**2)
+        result(figure)
 
     def describe(self, result):
-        return "Two scales."
+        return "What a function draws."
 
     def series(self, result):
         return {}
 
 
-def test_what_no_sketch_can_do_is_drawn_on_a_figure():
-    drawn, _ = Twins().figure(None, Sketch())
+@pytest.mark.parametrize("draw", [twins, a_title_elsewhere])
+def test_what_no_sketch_can_do_is_drawn_on_a_figure(draw):
+    drawn, _ = Drawing().figure(draw, Sketch())
     assert not isinstance(drawn, Sketch)
-    wanted, _ = Twins().figure(None)
+    wanted, _ = Drawing().figure(draw)
     assert scene.read(drawn, strict=True) == scene.read(wanted, strict=True)
