@@ -49,9 +49,9 @@ log = logging.getLogger("gdviz.serve")
 class Turns:
     """Lets as many kernels compute at a time as there are cores, in the order in which they ask.
 
-    Those who change a setting come before those who arrive. Each holds a life-line, on which it asks and gives back; see `gdviz.app.turn`. No more kernels
-    than cores are told that they need not ask: an answer takes a moment, which somebody who is
-    alone would wait for in vain.
+    Those who change a setting come before those who arrive. Each holds a life-line, on which it
+    asks and gives back; see `gdviz.app.turn`. No more kernels than cores are told that they need
+    not ask: an answer takes a moment, which somebody who is alone would wait for in vain.
     """
 
     def __init__(self, cores: int | None = None) -> None:
