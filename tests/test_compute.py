@@ -285,8 +285,8 @@ def test_a_page_that_waits_for_the_cluster_lets_others_compute(threads, to, monk
 
     def server():
         while said := theirs.recv(16):
-            heard.append(said[:1])
-            if said[:1] == turn.ASK:
+            heard.append(turn.GIVE if said[:1] == turn.GIVE else turn.ASK)
+            if said[:1] != turn.GIVE:
                 theirs.send(said[1:2])
 
     threading.Thread(target=server, daemon=True).start()

@@ -148,7 +148,8 @@ class VisitorKernel(PageKernel):
             await super().execute_request(*message)  # type: ignore[no-untyped-call]
 
     def _hear(self, stream: Any, ident: Any, message: Any) -> None:
-        asks = message["content"].get("data", {}).get("method") == "request_states"
+        data = message["content"].get("data")  # which anybody may have sent
+        asks = isinstance(data, dict) and data.get("method") == "request_states"
         with turn.mine.held(late=True) if asks else nullcontext():
             self.comm_manager.comm_msg(stream, ident, message)
 
