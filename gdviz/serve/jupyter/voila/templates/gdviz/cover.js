@@ -7,15 +7,24 @@ try {
   }
 } catch { /* a browser that keeps nothing */ }
 window.voila_heartbeat = window.voila_finish = () => {};
-new MutationObserver((_, observer) => {
-  const failed = document.querySelector(".gd-failed");
-  const ready = document.querySelector(`#gd-cells ${location.search ? ".gd-opened" : ".jupyter-widgets"}`);
-  if (!failed && !ready) return;
-  observer.disconnect();
-  const cover = document.getElementById("gd-cover");
-  if (failed) document.getElementById("gd-status").replaceWith(failed);
-  else requestAnimationFrame(() => {
-    cover.remove();
-    document.getElementById("gd-cells").classList.remove("gd-waiting");
+{
+  const PATIENCE = 20_000; // ms for a link, once there is a page: its run may be a long one
+  let late;
+  const observer = new MutationObserver(() => {
+    const failed = document.querySelector(".gd-failed");
+    const alive = document.querySelector("#gd-cells .jupyter-widgets");
+    const ready = location.search ? document.querySelector("#gd-cells .gd-opened") : alive;
+    if (alive) late ??= setTimeout(lift, PATIENCE);
+    if (failed || ready) lift(failed);
   });
-}).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+  const lift = (failed) => {
+    observer.disconnect();
+    clearTimeout(late);
+    if (failed) document.getElementById("gd-status").replaceWith(failed);
+    else requestAnimationFrame(() => {
+      document.getElementById("gd-cover").remove();
+      document.getElementById("gd-cells").classList.remove("gd-waiting");
+    });
+  };
+  observer.observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+}
