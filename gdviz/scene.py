@@ -480,11 +480,10 @@ class _Reader:
 
     def _look(self, artist: Artist, read: Callable[[Any], Plain]) -> Plain:
         """The look of a line or of dots; that of an artist which a sketch uses again is known."""
-        look = _LOOKS.get(artist) if isinstance(self.figure, Sketch) and not artist.stale else None
-        if look is None:
-            look = read(artist)
-            if not artist.stale:
-                _LOOKS[artist] = look
+        kept = _LOOKS if isinstance(self.figure, Sketch) and not artist.stale else {}
+        if artist not in kept:
+            kept[artist] = read(artist)
+        look = kept[artist]
         marker = look.get("marker")
         return look if marker is None else {**look, "marker": self._placed(**marker)}
 
