@@ -27,11 +27,15 @@ class Free:
     def give(self) -> None:
         """Have nobody to give it to."""
 
-    @contextmanager
-    def held(self, late: bool = False) -> Iterator[None]:
-        """Have the turn for a while, however long it takes to come."""
+    def wait(self, late: bool = False) -> None:
+        """Have the turn, however long it takes to come."""
         while not self.take(1, late):
             pass
+
+    @contextmanager
+    def held(self, late: bool = False) -> Iterator[None]:
+        """Have the turn for a while."""
+        self.wait(late)
         try:
             yield
         finally:
@@ -93,8 +97,7 @@ class Turn(Free):
             yield
         finally:
             self._lent = False
-            while not self.take(1):
-                pass
+            self.wait()
 
     def _send(self, what: bytes) -> None:
         try:

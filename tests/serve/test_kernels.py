@@ -317,6 +317,9 @@ def others(count, cores=1):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         shared.join(ours)
         mine.append((ours, Silent(theirs)))
+    for i, (_, one) in enumerate(mine):  # until all know whether they have to ask
+        while len(one.told) < (i < cores) + (i <= cores < count):
+            time.sleep(0.001)
     yield shared, [one for _, one in mine]
     for ours, one in mine:
         if ours.fileno() >= 0:
@@ -328,7 +331,7 @@ class Silent(turn.Turn):
     """A turn that ends no process when its server goes, and its worker."""
 
     def __init__(self, life):
-        self._worker = ThreadPoolExecutor(1)
+        self._worker, self.told = ThreadPoolExecutor(1), []
         super().__init__(life)
 
     async def takes(self, timeout=5.0, late=False):
@@ -347,6 +350,8 @@ class Silent(turn.Turn):
             if not said:
                 return
             self._hear(said)
+            if said in (turn.FREE, turn.TURNS):
+                self.told.append(said)
 
     def end(self):
         self._worker.shutdown()
