@@ -119,13 +119,13 @@ def pair(runs: int, device: str, n: int = 200, k: int = 16) -> Work:
 def training(runs: int, device: str, n: int = 500, d: int = 20, h: int = 100) -> Work:
     """Two layers: 16 sets and 32 networks of up to 100 neurons on each."""
     sets = range(min(16, runs))
-    widths = np.linspace(1, h, max(1, runs // len(sets))).astype(int).tolist()
+    widths = [*np.linspace(1, h, max(1, runs // len(sets))).astype(int).tolist()[:-1], h]
     X, y, _, _ = two_layer.linear_teacher(n, d, 0.5, sets, tests=1)
-    start = two_layer.start([*widths[:-1], h], d, 1.0, sets).to(device)
-    H = start.numel() / (d + 1) * n
+    start = two_layer.start(widths, d, 1.0, sets).to(device)
+    H = len(sets) * sum(widths) * n
     update = two_layer.gradient_descent(X.to(device), y.to(device), "tanh", 0.05)
     # hidden values: written, bent, read for f and for both slopes; their slopes likewise
-    return rolled(update, start, (4 * d + 4) * H, 14 * H)
+    return rolled(update, start, (4 * d + 2 * len(widths)) * H, 14 * H)
 
 
 SWEEPS = {

@@ -79,6 +79,11 @@ class Clock:
         """The number of steps with this one, t + 1, for arithmetic."""
         return self._t + 1 if self._at is None else self._at.double() + 1
 
+    def share(self, steps: int) -> "float | Tensor":
+        """What has passed of so many steps, min(1, (t + 1)/steps); 1 of none."""
+        passed = self.steps / max(steps, 1)
+        return min(passed, 1.0) if isinstance(passed, float) else passed.clamp(max=1)
+
     def read(self, rows: "Tensor") -> "Tensor":
         """Row t of (T, …)."""
         return rows[self._t] if self._at is None else rows.index_select(0, self._at)[0]

@@ -65,25 +65,25 @@ def descent(
     The step size grows linearly over the first `warm_up` steps. Every step pushes all weights by
     `jitter` N(0, 1), the same each time: at zero loss nothing else would move, be it stable or not.
     """
-    # u and v change by -+ 2η (slope in β) u: one product with both
-    rate = 2 * step_sizes[:, None] * X.new_tensor([-1.0, 1.0]).repeat_interleave(X.shape[-1])
-    seen = None if turns is None else torch.from_numpy(turns).to(X.device)
-    which = torch.arange(len(X), device=X.device)
+    # β·x is w ⊙ w times (x, -x), and u and v change by -+ 2η (slope in β): each is one product
+    sides, rate = torch.cat([X, -X], -1), -2 * step_sizes[:, None]
     push = X.new_tensor(jitter * np.random.default_rng(0).standard_normal(2 * X.shape[-1]))
+    if turns is not None:
+        seen = torch.from_numpy(turns + X.shape[1] * np.arange(len(X))).to(X.device)
+        rows, targets = sides.flatten(0, 1), y.flatten()
 
     def update(w: Tensor) -> Step:
         clock = Clock(w)
 
         def step(t: int) -> None:
             clock.tick(t)
-            x, target = X, y
-            if seen is not None:
+            x, target = sides, y
+            if turns is not None:
                 here = clock.read(seen)
-                x, target = X[which, here][:, None], y[which, here][:, None]
-            r = (coefficients(w) @ x.mT).sub_(target[:, None])
-            ramp = torch.as_tensor(clock.steps / max(warm_up, 1), dtype=w.dtype).clamp(max=1)
-            slope = (r @ x).mul_(ramp / x.shape[1])
-            w.addcmul_(w, torch.cat([slope, slope], -1).mul_(rate)).add_(push)
+                x, target = rows.index_select(0, here)[:, None], targets.index_select(0, here)
+            r = torch.bmm(w.square(), x.mT).sub_(target.view(len(x), 1, -1))
+            r.mul_(rate * (clock.share(warm_up) / x.shape[1]))
+            w.addcmul_(w, torch.bmm(r, x)).add_(push)
 
         return Steady(step)
 

@@ -147,8 +147,9 @@ def sharpness(
         T[..., j, j] = torch.where(going[..., 0], rayleigh, T[..., 0, 0])
         if j:
             T[..., j, j - 1] = torch.where(going, size, 0.0)[..., 0]
+        past = basis[..., : j + 1, :]
         for _ in range(2):  # once leaves 1e-8 when much cancels
-            q = q - ((basis @ q[..., None]).mT @ basis)[..., 0, :]
+            q = q - ((past @ q[..., None]).mT @ past)[..., 0, :]
     alive = T.isfinite().all(-1).all(-1)
     top = torch.linalg.eigvalsh(torch.where(alive[..., None, None], T, 0.0))[..., -1]
     return torch.where(alive, top, torch.nan)

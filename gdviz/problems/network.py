@@ -343,8 +343,8 @@ class Network:
         for c in range(self.k):
             J[:, c, V[c]], J[:, c, b2[c]] = H.mT, 1.0
         if self.criterion == "CE":
-            p = f.softmax(0).mT[..., None]
-            J = p.sqrt() * (J - (p * J).sum(1, keepdim=True))
+            p = f.softmax(0).mT[:, None]
+            J.sub_(p @ J).mul_(p.mT.sqrt())
 
         R = w.new_zeros((self.size, self.size))
         cross = torch.einsum("ci,ji,ie->jec", r, S, inputs) / n
@@ -353,9 +353,8 @@ class Network:
         if phi.bend is not None:
             bend = phi.bend(H, S) * (W2.mT @ r) / n
             R[own[:, :, None], own[:, None, :]] = (inputs.mT * bend[:, None]) @ inputs
-        one = torch.ones_like(w)
-        scale = self._scaled(one, one)
-        return J.flatten(0, 1) * scale, scale[:, None] * R * scale
+        F, scale = J.flatten(0, 1), self._scale(w)
+        return (F, R) if scale is None else (F.mul_(scale), R.mul_(scale).mul_(scale[:, None]))
 
     def _forward(self, w: Tensor, X: Tensor) -> tuple[Layers, Tensor, Tensor]:
         """The layers that act, and what `_pass` gives of them."""

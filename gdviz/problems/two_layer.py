@@ -87,28 +87,35 @@ def _summed(theta: Tensor, H: Tensor) -> Tensor:
     return (a @ H).squeeze(-2)
 
 
-def gradient(theta: Tensor, X: Tensor, y: Tensor, activation: str) -> Tensor:
-    """Gradient of Σ_i (f(x_i) - y_i)²/2n, in the shape of `theta` (S, M, h, d + 1)."""
-    H, a = hidden(theta, X, activation), theta[..., -1:]
-    r = (_summed(theta, H) - y[:, None])[..., None] / X.shape[-2]
-    back = ACTIVATIONS[activation][1](H).mul_(a).mul_(r.mT)
-    slope = torch.empty_like(theta)
-    slope[..., :-1] = (back.flatten(1, 2) @ X).view_as(theta[..., :-1])
-    slope[..., -1:] = H @ r
-    return slope
-
-
 def gradient_descent(
     X: Tensor, y: Tensor, activation: str, step_size: float, momentum: float = 0.0
 ) -> Update:
-    """Gradient descent with a heavy ball, v ← βv + ∇, θ ← θ - ηv, on (S, M, h, d + 1)."""
+    """Gradient descent with a heavy ball, v ← βv + ∇, θ ← θ - ηv, on (S, M, h, d + 1).
+
+    Only the K neurons that there are take part, those of all networks side by side: rows of zeros
+    would be most of the work where widths differ.
+    """
+    phi, slope_of = ACTIVATIONS[activation]
 
     def update(theta: Tensor) -> Step:
-        velocity = torch.zeros_like(theta)
+        there, rows = theta.any(-1).any(0), theta.flatten(1, 2)
+        at, net = there.flatten().nonzero().flatten(), there.nonzero()[:, 0]
+        packed = rows[:, at]  # (S, K, d + 1)
+        W, a = torch.split(packed, [X.shape[-1], 1], -1)
+        own = net == torch.arange(len(there), device=net.device)[:, None]
+        velocity, gradient = torch.zeros_like(packed), torch.empty_like(packed)
+        to_W, to_a = torch.split(gradient, [X.shape[-1], 1], -1)
 
         def step(t: int) -> None:
-            velocity.mul_(momentum).add_(gradient(theta, X, y, activation))
-            theta.sub_(velocity, alpha=step_size)
+            H = phi(W @ X.mT)
+            # a diverged network is not to reach others, and 0 times ∞ would be NaN
+            f = a.mT.where(own, 0) @ H.nan_to_num()  # (S, M, n)
+            r = ((f - y[:, None]) / y.shape[-1]).index_select(1, net)
+            torch.sum(H * r, -1, keepdim=True, out=to_a)
+            to_W.copy_(slope_of(H).mul_(r).mul_(a) @ X)
+            velocity.mul_(momentum).add_(gradient)
+            packed.sub_(velocity, alpha=step_size)
+            rows.index_copy_(1, at, packed)
 
         return Steady(step)
 
