@@ -11,12 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 from prometheus_client import CONTENT_TYPE_LATEST
+from tornado.httputil import format_timestamp
 from tornado.web import HTTPError, RequestHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
 from gdviz.lab import Lab
 from gdviz.serve import metrics, pages
 from gdviz.serve.room import Room
+from gdviz.serve.scripts import Scripts
 
 PLACE, MEMBER = "gdviz-place", "gdviz-member"
 """The cookies of who waits in line, and of who knows the password."""
@@ -176,7 +178,8 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
         metrics.VISITS.labels(lab.name).inc()
         with room.arrival() as seated:
             try:
-                self.write(pages.cover(lab, self.base, self.request.query))
+                scripts: Scripts = self.settings["scripts"]
+                self.write(pages.cover(lab, self.base, self.request.query, scripts.name))
                 await self.flush()
                 async with room.door:
                     if self.gone:
@@ -188,6 +191,18 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
             except Exception:
                 log.exception("the page of %s failed", path)
                 self.write(pages.apology())
+
+
+class Pieces(RequestHandler):
+    """Voilà's scripts as one file; its address changes with it, so a browser keeps it for good."""
+
+    def get(self) -> None:
+        """Write it, in one piece: see `gdviz.serve.server.Compression`."""
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        scripts: Scripts = self.settings["scripts"]
+        self.set_header("Last-Modified", format_timestamp(scripts.changed))
+        self.finish(scripts.text)
 
 
 class Health(RequestHandler):

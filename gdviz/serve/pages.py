@@ -66,11 +66,11 @@ def _hideable(kind: type[Experiment[Any]]) -> list[tuple[str, str]]:
     ]
 
 
-def cover(lab: Lab, base_url: str, query: str = "") -> str:
+def cover(lab: Lab, base_url: str, query: str = "", scripts: str = "") -> str:
     """Return the beginning of a lab's page: its title, its question and its first picture.
 
     The picture is that of the default settings, so a link to others comes without one. The page
-    leaves ``<main>`` open for the notebook to follow.
+    leaves ``<main>`` open for the notebook to follow, and loads `scripts` meanwhile, if given.
     """
     asked, _ = link.read_query(lab, query)
     plain = asked.step is None and asked.experiment == lab.default
@@ -81,6 +81,7 @@ def cover(lab: Lab, base_url: str, query: str = "") -> str:
         task=text.task(asked.task),
         picture=pictures.picture(lab.name) if plain else None,
         base_url=base_url,
+        scripts=scripts,
     )
 
 

@@ -32,6 +32,7 @@ from gdviz.serve import Options, guard, handlers, jupyter_paths, metrics, pictur
 from gdviz.serve.configuration import configuration
 from gdviz.serve.kernels import POSSIBLE, WARM, PublicKernel, many_files
 from gdviz.serve.room import DOOR, Room, seats
+from gdviz.serve.scripts import Scripts
 
 LEFT, IDLE = 300, 7200
 """Seconds until a kernel ends whose page is gone, and one whose page is open but unused."""
@@ -67,10 +68,15 @@ class Compression(GZipContentEncoding):
         """Compress, or remember how."""
         if not (self._file and self._gzipping):
             return super().transform_chunk(chunk, finishing)
-        name = blake2b(chunk).digest()
-        if name not in self.files:
-            self.files[name] = gzip.compress(chunk, 6, mtime=0)
-        return self.files[name]
+        return self.compressed(chunk)
+
+    @classmethod
+    def compressed(cls, file: bytes) -> bytes:
+        """What is sent of a file, from now on."""
+        name = blake2b(file).digest()
+        if name not in cls.files:
+            cls.files[name] = gzip.compress(file, 6, mtime=0)
+        return cls.files[name]
 
 
 class InOnePiece(StaticFileHandler):
@@ -156,6 +162,7 @@ class Server(Voila):  # type: ignore[misc]
         return settings | {
             "labs": self.shown,
             "room": self.room,
+            "scripts": Scripts(self.static_paths, self.labextensions_path),
             "password": password,
             "embed": self.options.embed,
             "policy": handlers.policy(self.options.embed),
@@ -182,6 +189,7 @@ class Server(Voila):  # type: ignore[misc]
             ("health", handlers.Health),
             ("metrics", handlers.Metrics),
             (r"link/(\w+)", handlers.Prepare),
+            (r"voila/static/pieces\.js", handlers.Pieces),
             (r"voila/render/(\w+)\.ipynb", handlers.LabPage, known),
         ]
         return [
@@ -203,6 +211,8 @@ class Server(Voila):  # type: ignore[misc]
         self.ioloop = IOLoop.current()
         if POSSIBLE:
             WARM.start()
+        scripts = self.app.settings["scripts"].text  # takes half a second, and nobody is here yet
+        threading.Thread(target=Compression.compressed, args=[scripts], daemon=True).start()
         try:
             self.ioloop.start()
         except KeyboardInterrupt:

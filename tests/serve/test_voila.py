@@ -1,6 +1,7 @@
 """The running server, as a visitor's browser sees it."""
 
 import json
+import re
 import sys
 import time
 from urllib.error import HTTPError
@@ -8,8 +9,11 @@ from urllib.request import urlopen
 
 import nbformat
 import pytest
+from jupyter_core.paths import jupyter_path
+from voila.paths import collect_static_paths
 
 from gdviz.lab import labs
+from gdviz.serve.scripts import PIECES, Scripts
 
 pytestmark = pytest.mark.browser
 
@@ -52,6 +56,40 @@ def test_a_lab_works_under_its_own_policy(chromium, voila_url):
     assert [line for line in said if "Content Security Policy" in line]
     page.goto(voila_url)
     page.context.close()
+
+
+def test_a_page_asks_for_one_script_in_the_place_of_ninety(page, voila_url):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(voila_url)))
+    open_lab(page, voila_url)
+    page.locator(".gd-stage[data-drawn]").first.wait_for(timeout=120_000)
+    page.wait_for_timeout(1000)
+    (pieces,) = [url for url in asked if "pieces.js" in url]
+    names = re.compile(r"voila/(static/\w+\.voila\.js|labextensions/.+/static/(?!remote).+\.js)")
+    besides = [match[1] for url in asked if (match := names.match(url))]
+    assert not besides, "they belong into pieces.txt: " + " ".join(besides)
+    with urlopen(voila_url + pieces) as answer:
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.read() == Scripts(*where_voila_looks()).text
+
+
+def where_voila_looks():
+    return (
+        collect_static_paths(["voila"], "base"),
+        [*jupyter_path("labextensions"), *jupyter_path("voila", "labextensions")],
+    )
+
+
+def test_scripts_of_another_voila_are_left_out(tmp_path):
+    static, extensions = where_voila_looks()
+    whole = Scripts(static, extensions)
+    (name,) = [line for line in PIECES.read_text().split() if "8862" in line]
+    (tmp_path / name.split("/")[-1]).write_text("'use strict'; changed()  // and no line more")
+    some = Scripts([str(tmp_path)], [])
+    assert some.text.startswith(b"(function () {\n'use strict'; changed()")
+    assert some.text.endswith(b"no line more\n})();\n")
+    assert Scripts([str(tmp_path), *static], extensions).name not in (whole.name, some.name)
+    assert Scripts([], []).name == ""
 
 
 def test_the_gallery_needs_no_script(chromium, voila_url):
