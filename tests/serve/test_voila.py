@@ -58,8 +58,14 @@ def test_a_lab_works_under_its_own_policy(chromium, voila_url):
     page.context.close()
 
 
-def test_a_page_asks_for_one_script_in_the_place_of_ninety(page, voila_url):
+@pytest.mark.parametrize("late", [0, 4])
+def test_a_page_asks_for_one_script_in_the_place_of_ninety(page, voila_url, late):
+    def hold(route):  # until long after the kernel is there
+        time.sleep(late)
+        route.fallback()
+
     asked = []
+    page.route("**/pieces.js?*", hold)
     page.on("request", lambda request: asked.append(request.url.removeprefix(voila_url)))
     open_lab(page, voila_url)
     page.locator(".gd-stage[data-drawn]").first.wait_for(timeout=120_000)
