@@ -84,7 +84,9 @@ class Connection(ZMQChannelsWebsocketConnection):
                 log.warning("a page sent what may not pass: %s", reason)
             dropped[reason] += 1
             if reason == "rate":
-                self.websocket_handler.close(1008, "too many messages")
+                page = self.websocket_handler
+                page.settings["room"].show_out(page.request.remote_ip)
+                page.close(1008, "too many messages")
             return
         self.kernel_manager.last_activity = datetime.now(UTC)
         super().handle_incoming_message(incoming_msg)

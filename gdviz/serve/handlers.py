@@ -181,6 +181,7 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
                 scripts: Scripts = self.settings["scripts"]
                 self.write(pages.cover(lab, self.base, self.request.query, scripts.name))
                 await self.flush()
+                await asyncio.sleep(room.calm(self.request.remote_ip or ""))
                 async with room.door:
                     if self.gone:
                         return

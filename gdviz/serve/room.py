@@ -19,6 +19,8 @@ AGAIN = 4
 """Seconds after which a page in the line asks again."""
 PATIENCE = 15.0
 """Seconds after which a visitor who has not asked again has left."""
+CALM = 10.0
+"""Seconds for which no page opens for an address whose page was shown out."""
 CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -50,6 +52,7 @@ class Room:
         self.door = asyncio.Semaphore(door)
         self._line: OrderedDict[str, float] = OrderedDict()
         self._coming: set[object] = set()
+        self._calm: dict[str, float] = {}
 
     @property
     def waiting(self) -> int:
@@ -81,6 +84,20 @@ class Room:
             yield lambda: self._coming.discard(visitor)
         finally:
             self._coming.discard(visitor)
+
+    def show_out(self, address: str) -> None:
+        """Note that a page of this address has sent too much: opening pages costs the others most.
+
+        It holds for an address, as who is hostile keeps no cookie. A class that shares one with
+        somebody hostile opens its pages a little later.
+        """
+        now = self._clock()
+        self._calm = {one: until for one, until in self._calm.items() if until > now}
+        self._calm[address] = now + CALM
+
+    def calm(self, address: str) -> float:
+        """Seconds that an arrival from this address has to wait."""
+        return max(self._calm.get(address, 0.0) - self._clock(), 0.0)
 
     def _forget(self) -> None:
         late = self._clock() - self._patience

@@ -3,13 +3,14 @@
 import json
 import random
 import tracemalloc
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 
 from gdviz.serve import guard
 from gdviz.serve.guard import Bucket, Refused, price
+from gdviz.serve.room import Room
 
 TARGET = {"target_name": guard.CONTROL, "comm_id": "c", "data": {}}
 
@@ -70,6 +71,21 @@ def test_a_message_that_claims_a_trillion_parts_takes_no_memory():
         price((10**12).to_bytes(8, "little") + b"\x01" * 1000)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+def test_who_sends_too_much_is_shown_out_and_the_room_hears_of_it():
+    connection, room = object.__new__(guard.Connection), Room(9, lambda: 0)
+    page = Mock(settings={"room": room})
+    page.request.remote_ip = "1.2.3.4"
+    empty = Mock(take=lambda cost: False)
+    with patch.multiple(
+        guard.Connection, websocket_handler=page, kernel_manager=Mock(gdviz_bucket=empty)
+    ):
+        connection.handle_incoming_message(b"no message at all")
+        assert not room.calm("1.2.3.4")
+        connection.handle_incoming_message(message())
+    page.close.assert_called_once_with(1008, "too many messages")
+    assert room.calm("1.2.3.4")
 
 
 @pytest.mark.parametrize("is_open", [True, False])

@@ -124,3 +124,17 @@ def test_a_service_has_the_memory_of_its_own_group(monkeypatch, tmp_path):
     monkeypatch.setattr(room, "CGROUP", tmp_path)
     monkeypatch.setattr(room, "OWN", tmp_path / "own")
     assert room.seats() == 12
+
+
+def test_an_address_whose_page_was_shown_out_waits_a_while():
+    house = House(9)
+    house.room.show_out("1.2.3.4")
+    house.now = 4
+    assert house.room.calm("1.2.3.4") == room.CALM - 4
+    assert house.room.calm("1.2.3.5") == 0
+    house.room.show_out("1.2.3.4")  # again: from now on, and no longer
+    assert house.room.calm("1.2.3.4") == room.CALM
+    house.now = 100
+    assert house.room.calm("1.2.3.4") == 0
+    house.room.show_out("1.2.3.5")  # nobody is remembered for ever
+    assert list(house.room._calm) == ["1.2.3.5"]
