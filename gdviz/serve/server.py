@@ -204,7 +204,8 @@ class Server(Voila):  # type: ignore[misc]
     def listen(self) -> None:
         """Serve on our socket until a signal stops the loop."""
         self.listener.setblocking(False)  # the loop accepts until nobody waits
-        # A proxy says who asks and how; without one these headers could only deceive their sender.
+        # A proxy says who asks and how. Without one a visitor could say so: all that hangs on it is
+        # whose pages open ten seconds later.
         HTTPServer(self.app, xheaders=True).add_sockets([self.listener])
         if self.open_browser:
             self.launch_browser()
