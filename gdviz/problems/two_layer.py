@@ -70,10 +70,15 @@ def start(widths: Sequence[int], d: int, scale: float, seeds: Sequence[int]) -> 
 
 def hidden(theta: Tensor, X: Tensor, activation: str) -> Tensor:
     """φ(w_j·x) of weights (…, S, M, h, d + 1) and samples (S, n, d): (…, S, M, h, n)."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
+    phi, _ = _activation(activation)
     W = theta[..., :-1].flatten(-3, -2)  # one product for all models: they share the samples
-    return ACTIVATIONS[activation][0](W @ X.mT).reshape(*theta.shape[:-1], -1)
+    return phi(W @ X.mT).reshape(*theta.shape[:-1], -1)
+
+
+def _activation(name: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}")
+    return ACTIVATIONS[name]
 
 
 def output(theta: Tensor, X: Tensor, activation: str) -> Tensor:
@@ -95,7 +100,7 @@ def gradient_descent(
     Only the K neurons that there are take part, those of all networks side by side: rows of zeros
     would be most of the work where widths differ.
     """
-    phi, slope_of = ACTIVATIONS[activation]
+    phi, slope_of = _activation(activation)
 
     def update(theta: Tensor) -> Step:
         there, rows = theta.any(-1).any(0), theta.flatten(1, 2)
@@ -131,7 +136,7 @@ def levenberg_marquardt(X: Tensor, y: Tensor, activation: str) -> Update:
     not disturb each other: a system that cannot be solved is a step that is not taken.
     """
     XXt, target = (X @ X.mT)[:, None], y[:, None]
-    slope_of = ACTIVATIONS[activation][1]
+    _, slope_of = _activation(activation)
 
     def look(theta: Tensor) -> tuple[Tensor, Tensor]:
         H = hidden(theta, X, activation)

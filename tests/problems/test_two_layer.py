@@ -148,6 +148,8 @@ def test_networks_and_samples_are_what_they_promise():
         (lambda: two_layer.start([0], 3, 1.0, [0]), r"widths .*\[0\]"),
         (lambda: two_layer.output(two_layer.start([2], 3, 1.0, [0]), torch.ones(1, 2, 3), "sin"),
          "activation must be one of tanh, relu; got 'sin'"),
+        (lambda: two_layer.gradient_descent(*some_samples()[:2], "sin", 0.1),
+         "activation must be one of tanh, relu; got 'sin'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, said):
