@@ -5,6 +5,7 @@ build and send, a hundred were equal. Here looks are a matter of CSS: nothing ma
 a style, and what is not to be seen has a class for that.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ AWAY, UNSEEN = "gd-away", "gd-unseen"
 
 _shared: dict[type, Any] = {}
 _unsent: list[Any] | None = None
+_sending = threading.Lock()
 
 
 @contextmanager
@@ -52,6 +54,11 @@ class Plain(HasTraits):
             super().open()  # type: ignore[misc]
         else:
             _unsent.append(self)
+
+    def send_state(self, key: Any = None) -> None:
+        """Read and send as one: what was read must not follow what another thread wrote since."""
+        with _sending:
+            super().send_state(key)  # type: ignore[misc]
 
     @property
     def model_id(self) -> str:

@@ -204,7 +204,8 @@ class View(widgets.VBox):  # type: ignore[misc]
         self._show_table()
         warning = " ".join(filter(None, (experiment.warn(result), outcome.trouble)))
         self._say(warning, "warn", outcome.told)
-        self._page.shown(self)
+        if experiment == self.settings:  # or it is what a link or a slider has left behind
+            self._page.shown(self)
 
     def _refused(self, why: str) -> None:
         self.question.withdraw()

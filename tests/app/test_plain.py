@@ -1,8 +1,11 @@
 """Widgets that share their looks, and that are sent when they are complete."""
 
+from threading import Thread
+
 import comm
 import ipywidgets
 import pytest
+import traitlets
 from comm.base_comm import BaseComm
 
 from gdviz.app import plain
@@ -66,3 +69,23 @@ def test_a_widget_is_shown_and_hidden_by_a_class(told):
     plain.show(box, True)
     plain.show(box, False, plain.UNSEEN)
     assert box._dom_classes == (plain.UNSEEN,)
+
+
+def test_what_one_thread_has_read_does_not_follow_what_another_wrote_since(told):
+    def slow(value, widget):  # the other thread writes while this one reads
+        if value == "first" and widget.comm is not None:
+            other.start()
+            other.join(timeout=0.5)
+        return value
+
+    class Slow(plain.HTML):
+        value = traitlets.Unicode("first").tag(sync=True, to_json=slow)
+
+    one = Slow()
+    other = Thread(target=lambda: setattr(one, "value", "second"))
+    one.send_state("value")
+    other.join()
+    assert [state for kind, _, state in told if kind == "comm_msg"] == [
+        {"value": "first"},
+        {"value": "second"},
+    ]

@@ -3,13 +3,14 @@
 import json
 import logging
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from gdviz import handin, scene
-from gdviz.app import guess
+from gdviz.app import guess, runner
 from gdviz.app.guess import Guess
 from gdviz.app.page import Page, show
 from gdviz.app.plain import AWAY
@@ -125,6 +126,20 @@ def test_a_page_does_what_the_link_of_its_browser_says(page):
     settle(page)
     assert page.toolbar.link == f"experiment=powers&{asked}"  # it stays the lecturer's link
     assert "asked" not in view.stage.scene
+
+
+def test_a_page_is_not_opened_by_the_run_that_its_link_replaces(page, monkeypatch):
+    """The words about a picture come after it, and a link may come in between."""
+    shown, painted = [], Event()
+    page.toolbar.send = lambda *_: shown.append(page.view.outcome.experiment)
+    page.view.stage.observe(lambda _: painted.set(), "scene")
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "PAINTING", 10)
+        page.view.apply(Powers(power=1))
+        assert painted.wait(60)
+        page.toolbar._handle_custom_msg({"kind": "arrived", "query": "power=3"}, [])
+    settle(page)
+    assert shown == [Powers(power=3)]
 
 
 @pytest.mark.parametrize("query", ["power=9&x=%3Cscript%3E", "v=99", "a=" + 9000 * "b", None, 7])
