@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gdviz.problems.network import Network
-from gdviz.spectra import Operator, density, outliers, slq, top
+from gdviz.spectra import Operator, density, outliers, slq
 from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
@@ -69,38 +69,39 @@ def eigenvalues(
     found = torch.empty_like(flat)
     for i, w in enumerate(flat):
         watch(i / len(flat))
-        found[i] = torch.linalg.eigvalsh(_whole(*net.split(w, X, Y), len(X))).flip(0)
+        found[i] = torch.linalg.eigvalsh(torch.add(*net.split(w, X, Y))).flip(0)
     watch(1)
     return found.view_as(many).cpu().numpy()
-
-
-def _whole(F: Tensor, R: Tensor, n: int) -> Tensor:
-    """H = FᵀF/n + R, in the place of R."""
-    return R.addmm_(F.mT, F, alpha=1 / n)
 
 
 def _spectrum(
     net: Network, w: Tensor, X: Tensor, Y: Tensor, m: int, lanczos: tuple[int, int], seed: int
 ) -> list[Array]:
-    F, R = net.split(w, X, Y)
-    G = F.mT @ F / len(X)
+    G, R = net.split(w, X, Y)
     H = G + R
     h, U = torch.linalg.eigh(H)
     g, V = torch.linalg.eigh(G)
-    r = torch.linalg.eigvalsh(R)
-    means = torch.einsum("nc,nop->cop", Y / Y.sum(0), F.view(len(X), net.k, -1)).flatten(0, 1)
+    r = torch.cat([_of_units(net, R), w.new_zeros(net.k)]).sort().values
+    F = net.factor(w, X, Y).view(len(X), -1)
+    means = ((Y / Y.sum(0)).mT @ F).view(-1, net.size)
     span, size, _ = torch.linalg.svd(means.mT, full_matrices=False)
     span = span[:, size > 1e-10 * size[0]]
     first = U[:, -m:]
     shares = ((basis.mT @ first).square().sum() / m for basis in (V[:, -m:], span))
     hidden = w.new_empty(0)
     if net.criterion == "MSE":
-        _, _, W2, b2 = net.layers(torch.arange(net.size, device=w.device))
-        own = torch.cat([W2[0], b2[:1]])
+        own = net.layers(torch.arange(net.size, device=w.device))[1][0]
         hidden = torch.linalg.eigvalsh(G[own[:, None], own])
     nodes, mass = _quadrature(H, *lanczos, seed)
     parts = (h.flip(0), g.flip(0), r.flip(0), *shares, hidden.flip(0), nodes, mass)
     return [part.cpu().numpy() for part in parts]
+
+
+def _of_units(net: Network, R: Tensor) -> Tensor:
+    """The eigenvalues of R but for k zeros: each hidden unit has a block of its own."""
+    units = net.units().to(R.device)
+    values: Tensor = torch.linalg.eigvalsh(R[units[:, :, None], units[:, None]])
+    return values.flatten()
 
 
 def _quadrature(H: Tensor, steps: int, starts: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -146,16 +147,20 @@ class Profile:
 
 def profile(net: Network, w: ArrayLike, X: Tensor, Y: Tensor, tolerance: float = 1e-12) -> Profile:
     """Of one network (P,); the rank counts eigenvalues of G above `tolerance` of the largest."""
-    F, R = net.split(torch.as_tensor(w).to(X), X, Y)
-    gram = F @ F.mT if len(F) < F.shape[1] else F.mT @ F
+    w = torch.as_tensor(w).to(X)
+    G, R = net.split(w, X, Y)
+    gram = G
+    if len(X) * net.k < net.size:  # the same eigenvalues but for zeros, up to the factor n
+        F = net.factor(w, X, Y)
+        gram = F @ F.mT
     g = torch.linalg.eigvalsh(gram)
-    size = top(Operator(lambda V: V @ R, R[0]), 1, 0, "magnitude", 1e-6).values.abs().item()
-    h = torch.linalg.eigvalsh(_whole(F, R, len(X))).flip(0)
-    return Profile(h.cpu().numpy(), int((g > tolerance * g[-1]).sum()), size)
+    h = torch.linalg.eigvalsh(G + R).flip(0)
+    size = _of_units(net, R).abs().max()
+    return Profile(h.cpu().numpy(), int((g > tolerance * g[-1]).sum()), float(size))
 
 
 def eigenpairs(net: Network, w: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """H of one network (P,), its eigenvalues (P,), descending, and eigenvectors as rows (P, P)."""
-    H = _whole(*net.split(w, X, Y), len(X))
+    H = torch.add(*net.split(w, X, Y))
     values, U = torch.linalg.eigh(H)
     return H, values.flip(0), U.mT.flip(0)

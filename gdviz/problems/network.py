@@ -2,14 +2,17 @@ r"""A small classifier, many at once: data, outputs, loss, gradient and Hessian 
 
 .. math:: f(x) = W_2 φ(W_1 x + b_1) + b_2, \qquad L = \frac{1}{n} \sum_i ℓ(f(x_i), y_i)
 
-from R^d over h hidden units to R^k. A network is one flat vector w of P = h(d + 1) + k(h + 1)
-numbers, W1, b1, W2, b2, each row by row, and a batch of them one tensor (\*batch, P). The loss ℓ of
-a sample is the cross-entropy (CE) or ||f - y||²/2, the half of the *sum* over outputs (MSE): so
-descent on L is stable up to the step size 2/λ_max, with no other factor.
+from R^d over h hidden units to R^k. A bias is the weight of an input that is always 1: with
+A_1 = [W_1 b_1] and A_2 = [W_2 b_2] a network is one flat vector w of P = h(d + 1) + k(h + 1)
+numbers, A_1 and A_2 row by row, and a batch of them one tensor (\*batch, P). The loss ℓ of a sample
+is the cross-entropy (CE) or ||f - y||²/2, the half of the *sum* over outputs (MSE): so descent on L
+is stable up to the step size 2/λ_max, with no other factor.
 
 Let r = ∂ℓ/∂f, that is softmax(f) - y or f - y, and D = φ'(W_1 x + b_1) ⊙ W_2ᵀr. Then
-∇_{W2} ℓ = r φᵀ and ∇_{W1} ℓ = D xᵀ, the biases alike without the second factor; the directional
-derivative of all that (Pearlmutter's R-operator [R]) is the Hessian-vector product.
+∇_{A2} ℓ = r [φ, 1] and ∇_{A1} ℓ = D [x, 1]; the directional derivative of all that (Pearlmutter's
+R-operator [R]) is the Hessian-vector product. A sample's Gauss-Newton matrix consists of products:
+with C = ∂²ℓ/∂f² and W = W_2 diag(φ') its blocks are (Wᵀ C W) ⊗ [x, 1]ᵀ[x, 1], (C W) ⊗ [φ, 1]ᵀ[x, 1]
+and C ⊗ [φ, 1]ᵀ[φ, 1]. So that of n samples takes n P² multiplications, and not n k P².
 
 In the NTK parametrisation the weights are N(0, 1) and divided by sqrt(fan-in) in the forward pass.
 Networks of several widths lie side by side in the longest vector: the forward pass multiplies what
@@ -36,9 +39,13 @@ from torch import Tensor
 from gdviz.descent import Clock, Probe, Steady, Step, Update, around
 
 Array = NDArray[np.float64]
-Layers = tuple[Tensor, Tensor, Tensor, Tensor]
-"""W1, b1, W2 and b2 of networks."""
+Layers = tuple[Tensor, Tensor]
+"""A_1 = [W_1 b_1] and A_2 = [W_2 b_2] of networks."""
+Gradient = Callable[[Tensor, Tensor, "Tensor | float"], Tensor]
+"""Takes inputs (R, n, d + 1), targets (R, k, n) and the shares of samples; see `gradients`."""
 
+TOGETHER = 50_000
+"""Products of hidden units, h² of a sample, that are summed at a time."""
 LARGEST = 3000
 """Most parameters P of a network: past that a dense Hessian takes minutes."""
 
@@ -207,10 +214,10 @@ class Network:
         return self.h * (self.d + 1) + self.k * (self.h + 1)
 
     def layers(self, w: Tensor) -> Layers:
-        """W1 (…, h, d), b1 (…, h), W2 (…, k, h) and b2 (…, k) as views of w (…, P)."""
+        """A_1 (…, h, d + 1) and A_2 (…, k, h + 1) as views of w (…, P)."""
         d, h, k = self.d, self.h, self.k
-        W1, b1, W2, b2 = torch.split(w, [h * d, h, k * h, k], -1)
-        return W1.view(*b1.shape, d), b1, W2.view(*b2.shape, h), b2
+        A1, A2 = torch.split(w, [h * (d + 1), k * (h + 1)], -1)
+        return A1.view(*w.shape[:-1], h, d + 1), A2.view(*w.shape[:-1], k, h + 1)
 
     def present(self) -> Tensor:
         """Which parameters the networks of `widths` have, bool (M, P), or (P,) without widths.
@@ -219,25 +226,29 @@ class Network:
         """
         widths = torch.tensor(self.h if self.widths is None else self.widths)
         mask = torch.ones((*widths.shape, self.size), dtype=torch.bool)
-        W1, b1, W2, _ = self.layers(mask)
+        A1, A2 = self.layers(mask)
         lives = torch.arange(self.h) < widths[..., None]
-        b1 &= lives
-        W1 &= lives[..., None]
-        W2 &= lives[..., None, :]
+        A1 &= lives[..., None]
+        A2[..., :-1] &= lives[..., None, :]
         return mask
+
+    def units(self) -> Tensor:
+        """Where the numbers of each hidden unit are: to it, its bias, from it, (h, d + 1 + k)."""
+        A1, A2 = self.layers(torch.arange(self.size))
+        return torch.cat([A1, A2[:, :-1].mT], 1)
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Weights N(0, 1/fan-in), or N(0, 1) with `ntk`, zero biases: (S, P), or (S, M, P).
 
         The units of a narrower network are the first ones of a wider one, up to that factor.
         """
-        drawn = np.stack(
-            [np.random.default_rng((seed, 14)).standard_normal(self.size) for seed in seeds]
-        )
-        w = torch.from_numpy(drawn)
-        _, b1, _, b2 = self.layers(w)
-        b1.zero_()
-        b2.zero_()
+        w = torch.zeros((len(seeds), self.size), dtype=torch.float64)
+        A1, A2 = self.layers(w)
+        for s, seed in enumerate(seeds):  # numbers are drawn for W1, b1 and W2 in turn
+            rng = np.random.default_rng((seed, 14))
+            A1[s, :, :-1] = torch.from_numpy(rng.standard_normal((self.h, self.d)))
+            rng.standard_normal(self.h)
+            A2[s, :, :-1] = torch.from_numpy(rng.standard_normal((self.k, self.h)))
         if self.widths is not None:
             w = w[:, None]
         return w * (self.present() if self.ntk else _fan_in(self))
@@ -262,30 +273,33 @@ class Network:
 
         `shares` (…, n) are the weights of the samples in L, 1/n each if not given.
         """
-        return self.gradients(w.contiguous())(X, Y, shares)
+        inputs, targets = _each(_with_one(X), w), _each(Y.mT, w)
+        weights = 1 / X.shape[-2] if shares is None else _each(shares[..., None, :], w)
+        return self.gradients(w.contiguous(), X.shape[-2])(inputs, targets, weights)
 
-    def gradients(self, w: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-        """Return the function of X, Y and shares that gives the gradient at what w is by then.
+    def gradients(self, w: Tensor, n: int) -> Gradient:
+        """Return the function that gives the gradient on n samples at what w is by then.
 
-        Its answer may be used again by the next call.
+        It takes inputs [x, 1] (R, n, d + 1), targets (R, k, n) and the weights of samples in L, a
+        number or (R, 1, n), for all R networks of w. Its answer may be used again by the next call.
         """
         phi, scale = ACTIVATIONS[self.activation], self._scale(w)
         acting, slopes = w if scale is None else torch.empty_like(w), torch.empty_like(w)
-        layers = self.layers(acting)
-        W2t = layers[2].mT
-        to_W1, to_b1, to_W2, to_b2 = self.layers(slopes)
+        A1, A2 = self.layers(acting.view(-1, self.size))
+        flat, W2t, R = slopes.view(-1, self.size), A2[..., :-1].mT, len(A1)
+        Z, F = w.new_empty((R, self.h, n)), w.new_empty((R, self.k, n))
+        H = w.new_ones((R, self.h + 1, n))
+        Ht, units = H.mT, H[:, :-1]
 
-        def gradient(X: Tensor, Y: Tensor, shares: Tensor | None) -> Tensor:
+        def gradient(inputs: Tensor, targets: Tensor, shares: Tensor | float) -> Tensor:
             if scale is not None:
                 torch.mul(w, scale, out=acting)
-            H, F = self._pass(layers, X)
-            r = self._residual(F, Y)
-            r.mul_(1 / X.shape[-2] if shares is None else shares[..., None, :])
-            D = (W2t @ r).mul_(phi.slope(H))
-            to_W1.copy_(D @ X)
-            torch.sum(D, -1, out=to_b1)
-            to_W2.copy_(r @ H.mT)
-            torch.sum(r, -1, out=to_b2)
+            torch.bmm(A1, inputs.mT, out=Z)
+            units.copy_(phi.value(Z))
+            r = self._residual(torch.bmm(A2, H, out=F), targets).mul_(shares)
+            D = torch.bmm(W2t, r).mul_(phi.slope(units))
+            parts = torch.bmm(D, inputs), torch.bmm(r, Ht)
+            torch.cat([part.flatten(1) for part in parts], -1, out=flat)
             return slopes if scale is None else slopes.mul_(scale)
 
         return gradient
@@ -297,79 +311,103 @@ class Network:
 
         With `each` it gives the product with every sample's own Hessian, (…, n, P).
         """
-        phi, (_, _, W2, _) = ACTIVATIONS[self.activation], self.layers(self._scaled(w, w))
-        _, H, F = self._forward(w, X)
-        r, S, Xt = self._residual(F, Y), phi.slope(H), X.mT
-        p = r + Y.mT  # softmax, for CE
+        phi, inputs, Yt = ACTIVATIONS[self.activation], _with_one(X), Y.mT
+        A2, H, F = self._forward(w, X)
+        W2, hidden, r, S = A2[..., :-1], _with_one(H.mT), self._residual(F, Yt), phi.slope(H)
+        p = r + Yt  # softmax, for CE
         back = W2.mT @ r
         bend = None if phi.bend is None else phi.bend(H, S).mul_(back)
 
         def product(v: Tensor) -> Tensor:
-            V1, c1, V2, c2 = self.layers(self._scaled(v, w))
-            dZ = V1 @ Xt + c1[..., None]
+            V1, V2 = self.layers(self._scaled(v, w))
+            dZ = V1 @ inputs.mT
             dH = S * dZ
-            dF = V2 @ H + W2 @ dH + c2[..., None]
+            dF = V2 @ hidden.mT + W2 @ dH
             dr = dF if self.criterion == "MSE" else p * (dF - (p * dF).sum(-2, keepdim=True))
-            dD = (V2.mT @ r + W2.mT @ dr).mul_(S)
+            dD = (V2[..., :-1].mT @ r + W2.mT @ dr).mul_(S)
             if bend is not None:
                 dD += bend * dZ
             if each:
-                dD, dr, dHt, rt = dD.mT, dr.mT, dH.mT, r.mT
-                dW2 = dr[..., None] * H.mT[..., None, :] + rt[..., None] * dHt[..., None, :]
-                return self._scaled(_flat(dD[..., None] * X[..., None, :], dD, dW2, dr), w, True)
-            dW2 = dr @ H.mT + r @ dH.mT
-            mean = _flat(dD @ X, dD.sum(-1), dW2, dr.sum(-1)).div_(X.shape[-2])
-            return self._scaled(mean, w)
+                dA1 = dD.mT[..., None] * inputs[..., None, :]
+                dA2 = dr.mT[..., None] * hidden[..., None, :]
+                dA2[..., :-1] += r.mT[..., None] * dH.mT[..., None, :]
+            else:
+                dA1, dA2 = dD @ inputs, dr @ hidden
+                dA2[..., :-1] += r @ dH.mT
+            flat = torch.cat([dA1.flatten(-2), dA2.flatten(-2)], -1)
+            return self._scaled(flat if each else flat.div_(X.shape[-2]), w, each)
 
         return product
 
     def split(self, w: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return F (nk, P) and R (P, P) with ∇²L = G + R, G = FᵀF/n, of one network w (P,).
+        """Return G and R of ∇²L = G + R, (P, P) each, of one network w (P,); G is Gauss-Newton's.
 
-        F stacks S_iᵀ J_i, J_i = ∂f(x_i)/∂w, with S = I (MSE) or diag(√p) - p√pᵀ (CE). Of
-        R = mean Σ_c r_c ∇²f_c only the blocks of a hidden unit with itself and with its own output
-        weights are not 0.
+        R = mean Σ_c r_c ∇²f_c has one block for each row of `units`, and is 0 elsewhere.
         """
-        phi, n = ACTIVATIONS[self.activation], len(X)
-        (_, _, W2, _), H, f = self._forward(w, X)
-        S, r = phi.slope(H), self._residual(f, Y)
-        inputs = torch.cat([X, X.new_ones(n, 1)], 1)
-        index = torch.arange(self.size, device=w.device)
-        W1, b1, V, b2 = self.layers(index)
-        own = torch.cat([W1, b1[:, None]], 1)  # of each hidden unit, (h, d + 1)
+        phi = ACTIVATIONS[self.activation]
+        A2, H, f = self._forward(w, X)
+        W2, S, Q, inputs = A2[:, :-1], phi.slope(H), self._root(f), _with_one(X)
+        G = self._gauss_newton(W2, S.mT, Q.mT @ Q / len(X), inputs, _with_one(H.mT))
 
-        J = w.new_zeros((n, self.k, self.size))
-        J[:, :, own] = (W2[:, :, None] * S)[..., None].permute(2, 0, 1, 3) * inputs[:, None, None]
-        for c in range(self.k):
-            J[:, c, V[c]], J[:, c, b2[c]] = H.mT, 1.0
-        if self.criterion == "CE":
-            p = f.softmax(0).mT[:, None]
-            J.sub_(p @ J).mul_(p.mT.sqrt())
-
-        R = w.new_zeros((self.size, self.size))
-        cross = torch.einsum("ci,ji,ie->jec", r, S, inputs) / n
-        R[own[:, :, None], V.mT[:, None, :]] = cross
-        R[V.mT[:, :, None], own[:, None, :]] = cross.mT
+        r = self._residual(f, Y.mT) / len(X)
+        beside = torch.einsum("ci,ji,ie->jec", r, S, inputs)
+        beside = torch.nn.functional.pad(beside, (self.d + 1, 0, 0, self.k))
+        blocks = beside + beside.mT
         if phi.bend is not None:
-            bend = phi.bend(H, S) * (W2.mT @ r) / n
-            R[own[:, :, None], own[:, None, :]] = (inputs.mT * bend[:, None]) @ inputs
-        F, scale = J.flatten(0, 1), self._scale(w)
-        return (F, R) if scale is None else (F.mul_(scale), R.mul_(scale).mul_(scale[:, None]))
+            bend = phi.bend(H, S) * (W2.mT @ r)
+            blocks[:, : self.d + 1, : self.d + 1] = (inputs.mT * bend[:, None]) @ inputs
+        R, units = torch.zeros_like(G), self.units().to(w.device)
+        R[units[:, :, None], units[:, None]] = blocks
+        scale = self._scale(w)
+        if scale is not None:
+            for part in (G, R):
+                part.mul_(scale).mul_(scale[:, None])
+        return G, R
 
-    def _forward(self, w: Tensor, X: Tensor) -> tuple[Layers, Tensor, Tensor]:
-        """The layers that act, and what `_pass` gives of them."""
-        layers = self.layers(self._scaled(w, w))
-        return layers, *self._pass(layers, X)
+    def _gauss_newton(self, W2: Tensor, S: Tensor, C: Tensor, x: Tensor, z: Tensor) -> Tensor:
+        """G of slopes S (n, h), C = ∂²ℓ/∂f²/n, inputs x (n, d + 1) and hidden z (n, h + 1)."""
+        (k, h), n = W2.shape, len(x)
+        own, rows = W2.new_zeros((h * h, x[0].numel() ** 2)), max(1, TOGETHER // (h * h))
+        cross = W2.new_zeros((k * h, x[0].numel() * z[0].numel()))
+        for part in (slice(i, i + rows) for i in range(0, n, rows)):
+            W = W2 * S[part, None].contiguous()
+            CW = C[part] @ W
+            own.addmm_((W.mT @ CW).flatten(1).mT, _outer(x[part], x[part]))
+            cross.addmm_(CW.flatten(1).mT, _outer(z[part], x[part]))
+        last = (C.permute(1, 2, 0)[:, :, None] * z.mT) @ z
+        low, high = _in_rows(cross.view(k, h, z.shape[1], -1)), _in_rows(last)
+        first = _in_rows(own.view(h, h, x.shape[1], -1))
+        return torch.cat([torch.cat([first, low.mT], 1), torch.cat([low, high], 1)])
 
-    def _pass(self, layers: Layers, X: Tensor) -> tuple[Tensor, Tensor]:
-        """H = φ (…, h, n) and f (…, k, n): samples last, so they share."""
-        W1, b1, W2, b2 = layers
-        H = ACTIVATIONS[self.activation].value(W1 @ X.mT + b1[..., None])
-        return H, W2 @ H + b2[..., None]
+    def factor(self, w: Tensor, X: Tensor, Y: Tensor) -> Tensor:
+        """F (nk, P) with G = FᵀF/n, of one network w (P,).
 
-    def _residual(self, F: Tensor, Y: Tensor) -> Tensor:
+        It stacks Q_i J_i, where J_i = ∂f(x_i)/∂w and ∂²ℓ/∂f² = Q_iᵀ Q_i.
+        """
+        A2, H, f = self._forward(w, X)
+        Q, S = self._root(f), ACTIVATIONS[self.activation].slope(H).mT[:, None]
+        first = (Q @ A2[:, :-1] * S)[..., None] * _with_one(X)[:, None, None]
+        last = Q[..., None] * _with_one(H.mT)[:, None, None]
+        return self._scaled(torch.cat([first.flatten(2), last.flatten(2)], -1).flatten(0, 1), w)
+
+    def _root(self, f: Tensor) -> Tensor:
+        """Q (n, k, k) with QᵀQ = ∂²ℓ/∂f² at outputs f (k, n): I, or diag(√p) (I - 1pᵀ) for CE."""
+        eye = torch.eye(self.k).to(f)
+        if self.criterion == "MSE":
+            return eye.expand(f.shape[1], -1, -1)
+        p = f.mT.softmax(-1)
+        return p.sqrt()[..., None] * (eye - p[:, None])
+
+    def _forward(self, w: Tensor, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A_2 as it acts, H = φ (…, h, n) and f (…, k, n): samples last, so they share."""
+        A1, A2 = self.layers(self._scaled(w, w))
+        W1, b1, W2, b2 = A1[..., :-1], A1[..., -1:], A2[..., :-1], A2[..., -1:]
+        H = ACTIVATIONS[self.activation].value(W1 @ X.mT + b1)
+        return A2, H, W2 @ H + b2
+
+    def _residual(self, F: Tensor, Yt: Tensor) -> Tensor:
         """The residual r = ∂ℓ/∂f, (…, k, n)."""
-        return (F if self.criterion == "MSE" else F.softmax(-2)) - Y.mT
+        return (F if self.criterion == "MSE" else F.softmax(-2)) - Yt
 
     def _scale(self, w: Tensor) -> Tensor | None:
         """The s of f(s ⊙ w), (P,) or (M, P); None for ones."""
@@ -382,16 +420,33 @@ class Network:
         return v if scale is None else v * (scale[..., None, :] if each else scale)
 
 
-def _flat(W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor) -> Tensor:
-    return torch.cat([W1.flatten(-2), b1, W2.flatten(-2), b2], -1)
+def _with_one(X: Tensor) -> Tensor:
+    """[x, 1] for each row of X."""
+    return torch.nn.functional.pad(X, (0, 1), value=1.0)
+
+
+def _each(rows: Tensor, w: Tensor) -> Tensor:
+    """A matrix for each network of w (*batch, P), (R, …), of one for all or of one for each."""
+    return rows.expand(*w.shape[:-1], -1, -1).reshape(-1, *rows.shape[-2:])
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    """Products of the entries of rows a (n, p) and b (n, q), (n, pq)."""
+    return (a[:, :, None] * b[:, None]).flatten(1)
+
+
+def _in_rows(blocks: Tensor) -> Tensor:
+    """Blocks (p, q, a, b) as one matrix (pa, qb)."""
+    return blocks.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _fan_in(net: Network) -> Tensor:
     """1/sqrt(fan-in) of the weights there are, 1 of the biases, (P,) or (M, P)."""
     scale = net.present().double()
-    W1, _, W2, _ = net.layers(scale)
-    W1 /= net.d**0.5
-    W2 /= torch.tensor(net.h if net.widths is None else net.widths).sqrt()[..., None, None]
+    A1, A2 = net.layers(scale)
+    A1[..., :-1] /= net.d**0.5
+    widths = torch.tensor(net.h if net.widths is None else net.widths)
+    A2[..., :-1] /= widths.sqrt()[..., None, None]
     return scale
 
 
@@ -408,8 +463,9 @@ def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tens
     pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
 
     def update(w: Tensor) -> Step:
-        gradient = net.gradients(w)
-        return Steady(lambda t: w.addcmul_(gradient(X, Y, None), pace))
+        gradient, n = net.gradients(w, X.shape[-2]), X.shape[-2]
+        inputs, targets = _each(_with_one(X), w), _each(Y.mT, w)
+        return Steady(lambda t: w.addcmul_(gradient(inputs, targets, 1 / n), pace))
 
     return update
 
@@ -453,15 +509,17 @@ def sgd(
 ) -> Update:
     """Stochastic gradient descent of R runs w (…, R, P) on the `batches`; samples X (n, d)."""
     pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
-    seen, share = torch.from_numpy(turns).to(X.device), torch.from_numpy(shares).to(X)
+    seen, inputs = torch.from_numpy(turns).to(X.device), _with_one(X)
+    parts = torch.from_numpy(shares).to(X)[:, None]
 
     def update(w: Tensor) -> Step:
-        gradient, clock = net.gradients(w), Clock(w)
+        gradient, clock, share = net.gradients(w, parts.shape[-1]), Clock(w), _each(parts, w)
 
         def step(t: int) -> None:
             clock.tick(t)
             here = clock.read(seen)
-            w.addcmul_(gradient(X[here], Y[here], share), pace)
+            batch, targets = _each(inputs[here], w), _each(Y[here].mT, w)
+            w.addcmul_(gradient(batch, targets, share), pace)
 
         return Steady(step)
 
@@ -475,11 +533,15 @@ def until(update: Update, net: Network, X: Tensor, Y: Tensor, level: float) -> U
     """
 
     def waiting(w: Tensor) -> Step:
-        plain, before = update(w), w.clone()
+        plain, before, over = update(w), w.clone(), False
 
         def step(t: int) -> None:
+            nonlocal over
+            if over:
+                return
             done = net.loss(w, X, Y) <= level
-            if w.is_cuda or not done.all():  # a GPU is not waited for
+            over = not w.is_cuda and bool(done.all())  # a GPU is not waited for
+            if not over:
                 before.copy_(w)
                 plain(t)
                 torch.where(done[..., None], before, w, out=w)

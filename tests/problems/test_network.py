@@ -32,8 +32,8 @@ def run(update, w, steps):
 def plain_outputs(net, w, X):
     """One network, written as the formula reads."""
     d, h, k = net.d, net.h, net.k
-    W1, b1 = w[: h * d].reshape(h, d), w[h * d : h * d + h]
-    W2, b2 = w[h * d + h : -k].reshape(k, h), w[-k:]
+    first, last = w[: h * (d + 1)].reshape(h, d + 1), w[h * (d + 1) :].reshape(k, h + 1)
+    W1, b1, W2, b2 = first[:, :d], first[:, d], last[:, :h], last[:, h]
     if net.ntk:
         W1, W2 = W1 / d**0.5, W2 / h**0.5
     act = {"relu": torch.relu, "tanh": torch.tanh, "softplus": torch.nn.functional.softplus}
@@ -74,12 +74,13 @@ def test_closed_forms_equal_autograd(activation, criterion, ntk):
 def test_the_split_adds_up_to_the_hessian(activation, criterion, ntk):
     (X, Y), net = some_data(), Network(5, 4, 3, activation, criterion, ntk)
     w = some_weights(net)[0]
-    F, R = net.split(w, X, Y)
+    (G, R), F = net.split(w, X, Y), net.factor(w, X, Y)
     H = net.hessian_product(w, X, Y)(torch.eye(net.size).double())
     kind = {"CE": "cross-entropy", "MSE": "mse"}[criterion]
-    G = spectra.gauss_newton(lambda w: net.outputs(w, X), w, kind).matrix()
+    expected = spectra.gauss_newton(lambda w: net.outputs(w, X), w, kind).matrix()
     close = dict(rtol=1e-11, atol=1e-13)
-    torch.testing.assert_close(F.T @ F / len(X), G, **close)
+    torch.testing.assert_close(G, expected, **close)
+    torch.testing.assert_close(F.T @ F / len(X), expected, **close)
     torch.testing.assert_close(G + R, H, **close)
     assert (R.trace() == 0) == (activation == "relu")
 
@@ -96,13 +97,13 @@ def test_the_transforms_of_torch_apply_to_the_forward_pass():
 
 def test_the_loss_has_its_half_and_its_sum_over_outputs():
     """f = (6, 6) where (5, 8) is due: (1 + 4)/2; and in b2 the Hessian is the identity."""
-    net = Network(1, 1, 2, "relu", "MSE")
-    w = torch.tensor([2.0, 0, 1, 1, 0, 0], dtype=torch.float64)
+    net, biases = Network(1, 1, 2, "relu", "MSE"), [3, 5]
+    w = torch.tensor([2.0, 0, 1, 0, 1, 0], dtype=torch.float64)
     X, Y = torch.tensor([[3.0]]).double(), torch.tensor([[5.0, 8.0]]).double()
     assert net.loss(w, X, Y).item() == 2.5
-    torch.testing.assert_close(net.gradient(w, X, Y)[-2:], torch.tensor([1.0, -2.0]).double())
+    torch.testing.assert_close(net.gradient(w, X, Y)[biases], torch.tensor([1.0, -2.0]).double())
     H = net.hessian_product(w, X, Y)(torch.eye(6).double())
-    torch.testing.assert_close(H[-2:, -2:], torch.eye(2).double())
+    torch.testing.assert_close(H[biases][:, biases], torch.eye(2).double())
 
 
 def test_samples_may_differ_from_network_to_network_and_weigh_differently():
@@ -146,11 +147,11 @@ def test_weights_have_the_scale_of_their_fan_in(ntk):
     net = Network(30, 60, 6, ntk=ntk, widths=(15, 60))
     for m, h in enumerate(net.widths):
         alone = Network(30, h, 6)
-        W1, b1, W2, b2 = alone.layers(net.start(range(40))[:, m, net.present()[m]])
-        assert not b1.any()
-        assert not b2.any()
-        assert W1.std().item() == pytest.approx(1 if ntk else 30**-0.5, rel=0.03)
-        assert W2.std().item() == pytest.approx(1 if ntk else h**-0.5, rel=0.03)
+        A1, A2 = alone.layers(net.start(range(40))[:, m, net.present()[m]])
+        assert not A1[..., -1].any()
+        assert not A2[..., -1].any()
+        assert A1[..., :-1].std().item() == pytest.approx(1 if ntk else 30**-0.5, rel=0.03)
+        assert A2[..., :-1].std().item() == pytest.approx(1 if ntk else h**-0.5, rel=0.03)
 
 
 def test_runs_of_sgd_equal_a_plain_loop():
@@ -239,10 +240,10 @@ def test_gradients_stay_finite_where_the_hessian_vanishes(activation):
 def test_a_dead_unit_has_no_gradient_and_no_curvature():
     (X, Y), net = some_data(), Network(5, 4, 3)
     w = some_weights(net)[0]
-    net.layers(w)[1][1] = -100  # the bias
+    net.layers(w)[0][1, -1] = -100  # the bias
     dead = torch.zeros(net.size, dtype=torch.bool)
-    for part, unit in zip(net.layers(dead)[:3], ((1,), (1,), (slice(None), 1)), strict=True):
-        part[unit] = True
+    A1, A2 = net.layers(dead)
+    A1[1], A2[:, 1] = True, True
     assert dead.sum() == 5 + 1 + 3
     assert not net.gradient(w, X, Y)[dead].any()
     H = net.hessian_product(w, X, Y)(torch.eye(net.size).double())
