@@ -41,6 +41,8 @@ LAB = "perceptron_limit"
 CONTESTANTS = {"gdviz": "gdviz", "inline": "interact\n+ inline", "ipympl": "ipympl"}
 DELAY = 0.1
 """Seconds of network delay, there and back."""
+APART = 6
+"""Seconds between two visits: our server then has a page in store."""
 FOLDER = Path(__file__).parent
 Numbers = dict[str, list[float]]
 tell = Console(stderr=True)
@@ -135,6 +137,7 @@ def measure_opening(
     for run in range(runs + 1):
         for who, host in hosts.items():
             tell.print(f"opening {who}, {run} of {runs}", style="dim")
+            time.sleep(APART)
             host.rest()
             with visit(browser, host.url(notebook(who))) as page:
                 times = page.evaluate(f"stopwatch.open('{who}', 500)")

@@ -189,9 +189,15 @@ class LabPage(Page, TornadoVoilaHandler):  # type: ignore[misc]
                         seated()  # the kernel lives
                         self.write(html)
                         await self.flush()
+                if room.free > len(self.settings["labs"]):
+                    self.kernel_manager.store(f"{path}.ipynb")
             except Exception:
                 log.exception("the page of %s failed", path)
                 self.write(pages.apology())
+
+    def should_use_rendered_notebook(self, *_: Any) -> bool:
+        """Whether there is a page in store, complete: Voilà would wait for one that is not."""
+        return bool(self.kernel_manager.taking(f"{self.path_args[0]}.ipynb"))
 
 
 class Pieces(RequestHandler):
@@ -213,7 +219,8 @@ class Health(RequestHandler):
         """Write it as JSON."""
         room: Room = self.settings["room"]
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"status": "ok"} | metrics.of_room(room)))
+        stored = len(self.settings["kernel_manager"].in_store)
+        self.finish(json.dumps({"status": "ok"} | metrics.of_room(room) | {"in_store": stored}))
 
 
 class Metrics(RequestHandler):

@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 import webbrowser
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -38,6 +38,8 @@ LEFT, IDLE = 300, 7200
 """Seconds until a kernel ends whose page is gone, and one whose page is open but unused."""
 LEFT_IF_FULL, IDLE_IF_FULL = 30, 1200
 """The same while somebody waits for a seat."""
+LATER = 5.0
+"""Seconds from a visit to the making of a page for the store: the visitor comes first."""
 
 DROPPED = {
     AllowListFileHandler,
@@ -98,7 +100,49 @@ class Kernels(AsyncMappingKernelManager):
     """The kernels of visitors: who does not use theirs loses it, sooner while others wait.
 
     A tab that is closed ends its kernel by itself; this is for tabs that vanish or sleep.
+
+    Voilà makes a class of this one that keeps pages in store, whose kernels have run a notebook
+    for nobody yet. All who open a lab get the same page: only their browser knows a link.
     """
+
+    _pools: Mapping[str, list[asyncio.Task[dict[str, Any]]]]
+    kernel_pools_config: dict[str, dict[str, int]]
+    fill_if_needed: Callable[[float, str], None]
+
+    @property
+    def taken(self) -> int:
+        """How many kernels there are but for those in store."""
+        return len(self) - sum(_done(page) for pool in self._pools.values() for page in pool)
+
+    def store(self, notebook: str) -> None:
+        """Have a page of a notebook in store, `LATER`."""
+        if notebook in self._pools:
+            pages = self._pools[notebook]
+            pages[:] = [page for page in pages if not page.done() or self._kernel(page)]
+        self.kernel_pools_config[notebook] = {"pool_size": 1}
+        self.fill_if_needed(LATER, notebook)
+        del self.kernel_pools_config[notebook]  # or Voilà would fill it up, whoever waits
+
+    @property
+    def in_store(self) -> list[str]:
+        """The notebooks of which a page is in store, complete."""
+        return [name for name, pages in self._pools.items() for page in pages if self._ready(page)]
+
+    def taking(self, notebook: str) -> bool:
+        """Whether a visitor can have a page from the store, who then takes it at once."""
+        for page in self._pools.get(notebook, ()):
+            if self._ready(page):
+                self._kernel(page).last_activity = datetime.now(UTC)
+                return True
+        return False
+
+    def _ready(self, page: asyncio.Task[dict[str, Any]]) -> bool:
+        return self._kernel(page) is not None and _done(page.result()["task"])
+
+    def _kernel(self, page: asyncio.Task[dict[str, Any]]) -> Any:
+        """The kernel of a page in store, if it lives."""
+        kernel = self._kernels.get(page.result()["kernel_id"]) if _done(page) else None
+        return kernel if kernel and kernel.provisioner.process.poll() is None else None
 
     def start_watching_activity(self, kernel_id: str) -> None:
         """Have the websockets note it: to read all that a kernel says takes a fifth of our time."""
@@ -146,7 +190,7 @@ class Server(Voila):  # type: ignore[misc]
             server.port = listener.getsockname()[1]
             server.room = Room(
                 options.kernels or seats(),
-                lambda: len(server.kernel_manager),
+                lambda: server.kernel_manager.taken,
                 door=DOOR * WARM.turns.cores,
             )
             server.initialize([])
@@ -231,6 +275,10 @@ class Server(Voila):  # type: ignore[misc]
         threading.Thread(target=webbrowser.open, args=(self.connection_url,), daemon=True).start()
 
 
+def _done(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
 def _ours(kind: type) -> type:
     """The handler that we put in the place of one of Voilà's."""
     if kind is VoilaKernelWebsocketHandler:
@@ -241,7 +289,12 @@ def _ours(kind: type) -> type:
 
 
 def _config(options: Options) -> Config:
-    ours = {"kernel_spec_manager_class": PublicKernel, "multi_kernel_manager_class": Kernels}
+    ours = {
+        "kernel_spec_manager_class": PublicKernel,
+        "multi_kernel_manager_class": Kernels,
+        "preheat_kernel": True,
+        "default_pool_size": 0,  # see Kernels.store
+    }
     return Config(
         Voila={
             "root_dir": str(options.root),

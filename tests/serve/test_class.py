@@ -441,13 +441,34 @@ def test_a_lost_kernel_is_told_and_reload_brings_everything_back(page, accident)
     url, server = accident
     page.goto(url + LAB + "?experiment=race&steps=200")
     page.wait_for_selector(".gd-stage[data-drawn]", timeout=120_000)
-    (kernel,) = of_kernels(server())
-    os.kill(kernel, signal.SIGKILL)
+    for kernel in of_kernels(server()):  # there may be one in store
+        os.kill(kernel, signal.SIGKILL)
     page.wait_for_function(LOST, arg="has ended", timeout=120_000)
     page.reload()
     page.wait_for_selector(".gd-stage[data-drawn]", timeout=120_000)
     assert "steps=200" in page.url
     assert steps(page) == "200"
+
+
+def test_the_next_visitor_finds_a_page_in_store(accident):
+    url, server = accident
+    first, second, third = (Visitor(url) for _ in range(3))
+    assert first.open() == 0
+    assert until(lambda: health(url)["in_store"] == 1)
+    assert health(url)["kernels"] == 1  # the other is nobody's
+    there = of_kernels(server())
+    assert len(there) == 2
+    assert second.open() == 0
+    assert second.kernel != first.kernel
+    assert health(url)["kernels"] == 2
+    assert of_kernels(server()) == there
+    assert until(lambda: health(url)["in_store"] == 1)
+    (stored,) = set(of_kernels(server())) - set(there)
+    os.kill(stored, signal.SIGKILL)
+    assert until(lambda: health(url)["in_store"] == 0)
+    assert third.open() == 0
+    assert len(of_kernels(server())) == 3
+    assert until(lambda: health(url)["in_store"] == 1)
 
 
 def test_a_server_that_starts_again_finds_its_visitors_where_they_were(page, accident):
