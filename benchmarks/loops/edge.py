@@ -1,7 +1,7 @@
 """The edge of stability: networks trained with several step sizes, and λ_max along the way.
 
-tanh networks d-h-k with biases and the loss ||f - y||²/2; a network is one vector w of its layers,
-W1, b1, W2, b2. λ_max is that of Lanczos from one start, everywhere.
+tanh networks d-h-k with biases and the loss ||f - y||²/2; a network is one vector w of [W1 b1] and
+[W2 b2], row by row. λ_max is that of Lanczos from one start, everywhere.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PACES, STEPS, LANCZOS = np.array([0.05, 0.2, 0.4, 0.6]), 2000, 25
 D, H, CLASSES = 6, 12, 4
 NET = network.Network(D, H, CLASSES, "tanh", "MSE")
 RECORD = np.unique([*np.geomspace(1, STEPS, 15).astype(int), *np.linspace(0, STEPS, 46, dtype=int)])
-CUTS = np.cumsum([H * D, H, CLASSES * H])
+CUT = H * (D + 1)
 
 
 def draw(size: int) -> dict[str, Any]:
@@ -42,12 +42,14 @@ def in_gdviz(X: Array, Y: Array, start: Array, q: Array) -> Array:
 
 def layers(w: Array) -> tuple[Array, Array, Array, Array]:
     """W1, b1 as a column, W2, b2 as a column, of vectors w (…, P)."""
-    W1, b1, W2, b2 = np.split(w, CUTS, -1)
-    hidden, outputs = W1.reshape(*w.shape[:-1], H, D), W2.reshape(*w.shape[:-1], CLASSES, H)
-    return hidden, b1[..., None], outputs, b2[..., None]
+    first, last = np.split(w, [CUT], -1)
+    hidden = first.reshape(*w.shape[:-1], H, D + 1)
+    outputs = last.reshape(*w.shape[:-1], CLASSES, H + 1)
+    return hidden[..., :-1], hidden[..., -1:], outputs[..., :-1], outputs[..., -1:]
 
 
-def flat(*parts: Array) -> Array:
+def flat(W1: Array, b1: Array, W2: Array, b2: Array) -> Array:
+    parts = (np.concatenate(pair, -1) for pair in ((W1, b1), (W2, b2)))
     return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in parts], -1)
 
 
@@ -114,9 +116,9 @@ def in_jax() -> Answer:
     import jax.numpy as jnp
 
     def loss(w: Any, X: Any, Y: Any) -> Any:
-        W1, b1, W2, b2 = jnp.split(w, CUTS)
-        A = jnp.tanh(X @ W1.reshape(H, D).T + b1)
-        return jnp.square(A @ W2.reshape(CLASSES, H).T + b2 - Y).sum(-1).mean() / 2
+        first, last = w[:CUT].reshape(H, D + 1), w[CUT:].reshape(CLASSES, H + 1)
+        A = jnp.tanh(X @ first[:, :-1].T + first[:, -1])
+        return jnp.square(A @ last[:, :-1].T + last[:, -1] - Y).sum(-1).mean() / 2
 
     slope = jax.grad(loss)
 
@@ -155,9 +157,9 @@ def in_autograd(X: Array, Y: Array, start: Array, q: Array) -> Array:
     samples, targets = torch.from_numpy(X), torch.from_numpy(Y)
 
     def loss(w: torch.Tensor) -> torch.Tensor:
-        W1, b1, W2, b2 = torch.tensor_split(w, CUTS.tolist())
-        A = torch.tanh(samples @ W1.view(H, D).T + b1)
-        return (A @ W2.view(CLASSES, H).T + b2 - targets).square().sum(-1).mean() / 2
+        first, last = w[:CUT].view(H, D + 1), w[CUT:].view(CLASSES, H + 1)
+        A = torch.tanh(samples @ first[:, :-1].T + first[:, -1])
+        return (A @ last[:, :-1].T + last[:, -1] - targets).square().sum(-1).mean() / 2
 
     def sharpness(w: torch.Tensor) -> float:
         (slope,) = torch.autograd.grad(loss(w), w, create_graph=True)
