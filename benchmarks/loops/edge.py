@@ -24,8 +24,8 @@ CUT = H * (D + 1)
 def draw(size: int) -> dict[str, Any]:
     X, Y = network.clusters(60 + size, D, CLASSES, 1.0, 1.0, seed=0)
     start = NET.start([0]).repeat(len(PACES), 1)
-    q = np.random.default_rng((0, 16)).standard_normal(NET.size)
-    return {"X": X.numpy(), "Y": Y.numpy(), "start": start.numpy(), "q": q}
+    q = NET.normal(np.random.default_rng((0, 16)))
+    return {"X": X.numpy(), "Y": Y.numpy(), "start": start.numpy(), "q": q.numpy()}
 
 
 def in_gdviz(X: Array, Y: Array, start: Array, q: Array) -> Array:

@@ -132,7 +132,7 @@ def sharpness(
     """
     rng = np.random.default_rng((seed, 16))
     product, steps = net.hessian_product(w, X, Y), min(steps, net.size)
-    q = torch.from_numpy(rng.standard_normal(net.size)).to(w).expand_as(w)
+    q = net.normal(rng).to(w).expand_as(w)
     if net.widths is not None:  # what a network has not would add eigenvalues 0
         q = q * net.present().to(w)
     basis = w.new_zeros((*w.shape[:-1], steps, net.size))

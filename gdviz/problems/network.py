@@ -237,18 +237,25 @@ class Network:
         A1, A2 = self.layers(torch.arange(self.size))
         return torch.cat([A1, A2[:, :-1].mT], 1)
 
+    def normal(self, rng: np.random.Generator, *batch: int) -> Tensor:
+        r"""Draw vectors N(0, I), (\*batch, P), the numbers of W1, b1, W2 and b2 in turn."""
+        drawn = torch.from_numpy(rng.standard_normal((*batch, self.size)))
+        d, h, k = self.d, self.h, self.k
+        W1, b1, W2, b2 = torch.split(drawn, [h * d, h, k * h, k], -1)
+        w = torch.empty_like(drawn)
+        A1, A2 = self.layers(w)
+        A1[..., :-1], A1[..., -1] = W1.view(*batch, h, d), b1
+        A2[..., :-1], A2[..., -1] = W2.view(*batch, k, h), b2
+        return w
+
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Weights N(0, 1/fan-in), or N(0, 1) with `ntk`, zero biases: (S, P), or (S, M, P).
 
         The units of a narrower network are the first ones of a wider one, up to that factor.
         """
-        w = torch.zeros((len(seeds), self.size), dtype=torch.float64)
-        A1, A2 = self.layers(w)
-        for s, seed in enumerate(seeds):  # numbers are drawn for W1, b1 and W2 in turn
-            rng = np.random.default_rng((seed, 14))
-            A1[s, :, :-1] = torch.from_numpy(rng.standard_normal((self.h, self.d)))
-            rng.standard_normal(self.h)
-            A2[s, :, :-1] = torch.from_numpy(rng.standard_normal((self.k, self.h)))
+        w = torch.stack([self.normal(np.random.default_rng((seed, 14))) for seed in seeds])
+        for A in self.layers(w):
+            A[..., -1] = 0
         if self.widths is not None:
             w = w[:, None]
         return w * (self.present() if self.ntk else _fan_in(self))

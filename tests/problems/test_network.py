@@ -142,6 +142,15 @@ def test_networks_of_several_widths_equal_single_ones_and_stay_padded(activation
             torch.testing.assert_close(w[:, m], alone.start([7, 8]))
 
 
+def test_numbers_are_drawn_for_one_matrix_after_the_other():
+    """So that a seed gives the same network in whatever order its vector has them."""
+    net = Network(5, 4, 3)
+    drawn = torch.from_numpy(np.random.default_rng(7).standard_normal((2, net.size)))
+    A1, A2 = net.layers(net.normal(np.random.default_rng(7), 2))
+    parts = (A1[..., :-1], A1[..., -1], A2[..., :-1], A2[..., -1])
+    assert torch.equal(torch.cat([part.reshape(2, -1) for part in parts], 1), drawn)
+
+
 @pytest.mark.parametrize("ntk", [False, True])
 def test_weights_have_the_scale_of_their_fan_in(ntk):
     net = Network(30, 60, 6, ntk=ntk, widths=(15, 60))

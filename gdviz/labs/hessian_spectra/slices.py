@@ -150,8 +150,8 @@ class Slices(OnNetworks[SlicesResult]):
         start = net.start([self.seed])[0]
         course = runs.train(net, X, Y, start, update, at, part(watch, 0, 0.1), device)
         rng = np.random.default_rng((self.seed, 18))
-        random = rng.standard_normal((self.directions, net.size))
-        V = X.new_tensor(random / np.linalg.norm(random, axis=1, keepdims=True))
+        random = net.normal(rng, self.directions).to(device)
+        V = random / random.norm(dim=1, keepdim=True)
         side = X.new_tensor(np.linspace(-self.reach, self.reach, PIXELS))
         reach = np.linspace(-self.reach, self.reach, POINTS)
         walk, found = problems.landscape, []
