@@ -112,7 +112,8 @@ class Kernels(AsyncMappingKernelManager):
     @property
     def taken(self) -> int:
         """How many kernels there are but for those in store."""
-        return len(self) - sum(_done(page) for pool in self._pools.values() for page in pool)
+        pages = (page for pool in self._pools.values() for page in pool if _done(page))
+        return len(set(self.list_kernel_ids()) - {page.result()["kernel_id"] for page in pages})
 
     def store(self, notebook: str) -> None:
         """Have a page of a notebook in store, `LATER`."""

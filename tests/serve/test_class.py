@@ -466,6 +466,7 @@ def test_the_next_visitor_finds_a_page_in_store(accident):
     (stored,) = set(of_kernels(server())) - set(there)
     os.kill(stored, signal.SIGKILL)
     assert until(lambda: health(url)["in_store"] == 0)
+    assert health(url)["kernels"] == 2
     assert third.open() == 0
     assert len(of_kernels(server())) == 3
     assert until(lambda: health(url)["in_store"] == 1)
