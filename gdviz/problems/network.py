@@ -280,9 +280,9 @@ class Network:
 
         `shares` (…, n) are the weights of the samples in L, 1/n each if not given.
         """
-        inputs, targets = _each(_with_one(X), w), _each(Y.mT, w)
-        weights = 1 / X.shape[-2] if shares is None else _each(shares[..., None, :], w)
-        return self.gradients(w.contiguous(), X.shape[-2])(inputs, targets, weights)
+        inputs, targets, n = _each(_with_one(X), w), _each(Y.mT, w), X.shape[-2]
+        weights = 1 / n if shares is None else _each(shares[..., None, :], w)
+        return self.gradients(w.contiguous(), n)(inputs, targets, weights)
 
     def gradients(self, w: Tensor, n: int) -> Gradient:
         """Return the function that gives the gradient on n samples at what w is by then.
@@ -373,17 +373,17 @@ class Network:
 
     def _gauss_newton(self, W2: Tensor, S: Tensor, C: Tensor, x: Tensor, z: Tensor) -> Tensor:
         """G of slopes S (n, h), C = ∂²ℓ/∂f²/n, inputs x (n, d + 1) and hidden z (n, h + 1)."""
-        (k, h), n = W2.shape, len(x)
-        own, rows = W2.new_zeros((h * h, x[0].numel() ** 2)), max(1, TOGETHER // (h * h))
-        cross = W2.new_zeros((k * h, x[0].numel() * z[0].numel()))
+        (k, h), (n, inputs) = W2.shape, x.shape
+        rows = max(1, TOGETHER // (h * h))
+        own, cross = W2.new_zeros((h * h, inputs**2)), W2.new_zeros((k * h, (h + 1) * inputs))
         for part in (slice(i, i + rows) for i in range(0, n, rows)):
             W = W2 * S[part, None].contiguous()
             CW = C[part] @ W
             own.addmm_((W.mT @ CW).flatten(1).mT, _outer(x[part], x[part]))
             cross.addmm_(CW.flatten(1).mT, _outer(z[part], x[part]))
         last = (C.permute(1, 2, 0)[:, :, None] * z.mT) @ z
-        low, high = _in_rows(cross.view(k, h, z.shape[1], -1)), _in_rows(last)
-        first = _in_rows(own.view(h, h, x.shape[1], -1))
+        low, high = _in_rows(cross.view(k, h, h + 1, inputs)), _in_rows(last)
+        first = _in_rows(own.view(h, h, inputs, inputs))
         return torch.cat([torch.cat([first, low.mT], 1), torch.cat([low, high], 1)])
 
     def factor(self, w: Tensor, X: Tensor, Y: Tensor) -> Tensor:
@@ -467,10 +467,10 @@ def _scale(net: Network, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tensor) -> Update:
     """Gradient descent on L with one `step_size`, or a tensor of them, one per network."""
-    pace = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None]
+    pace, n = -torch.as_tensor(step_size, dtype=X.dtype, device=X.device)[..., None], X.shape[-2]
 
     def update(w: Tensor) -> Step:
-        gradient, n = net.gradients(w, X.shape[-2]), X.shape[-2]
+        gradient = net.gradients(w, n)
         inputs, targets = _each(_with_one(X), w), _each(Y.mT, w)
         return Steady(lambda t: w.addcmul_(gradient(inputs, targets, 1 / n), pace))
 

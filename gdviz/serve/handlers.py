@@ -219,7 +219,7 @@ class Health(RequestHandler):
         """Write it as JSON."""
         room: Room = self.settings["room"]
         self.set_header("Content-Type", "application/json")
-        stored = len(self.settings["kernel_manager"].in_store)
+        stored = self.settings["kernel_manager"].in_store
         self.finish(json.dumps({"status": "ok"} | metrics.of_room(room) | {"in_store": stored}))
 
 

@@ -125,9 +125,9 @@ class Kernels(AsyncMappingKernelManager):
         del self.kernel_pools_config[notebook]  # or Voilà would fill it up, whoever waits
 
     @property
-    def in_store(self) -> list[str]:
-        """The notebooks of which a page is in store, complete."""
-        return [name for name, pages in self._pools.items() for page in pages if self._ready(page)]
+    def in_store(self) -> int:
+        """How many pages are in store, complete."""
+        return sum(self._ready(page) for pool in self._pools.values() for page in pool)
 
     def taking(self, notebook: str) -> bool:
         """Whether a visitor can have a page from the store, who then takes it at once."""
