@@ -77,6 +77,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
         self.views: dict[str, View] = {}
         self.toolbar = Toolbar(
             lab=lab.name,
+            link=replace(self.link, step=None).query,
             exports=offered(),
             styles=list(export.styles()),
             widths=[[name, title] for name, title in export.WIDTHS.items()],

@@ -101,10 +101,14 @@ class Toolbar {
     copy.addEventListener("click", () => this.copy(this.address.value, this.copied));
     this.sharing.addEventListener("toggle", () => {
       if (!this.sharing.open) return;
-      this.address.value = this.permalink();
+      this.showAddress();
       this.address.select();
       this.copied.textContent = "";
     });
+  }
+
+  showAddress() {
+    this.address.value = this.permalink();
   }
 
   /* The step on show, if it is not the one that the figure starts with. */
@@ -133,13 +137,13 @@ class Toolbar {
     }
   }
 
-  /* Keep the address bar true, so that a reload brings everything back. */
+  /* Keep the open panel true, and the address bar, so that a reload brings everything back. */
   follow() {
     clearTimeout(this.soon);
+    if (this.sharing.open) this.showAddress();
     if (!ours()) return;
     this.soon = setTimeout(() => {
       const now = this.permalink();
-      this.first ??= now;
       if (location.search || now !== this.first) history.replaceState(history.state, "", now);
     }, SETTLED);
   }
@@ -254,8 +258,10 @@ class Toolbar {
     follow("change:link", () => this.follow());
     follow("change:look", () => this.model.get("look") && this.ask(this.model.get("look")));
     follow("msg:custom", (message, buffers) => {
-      if (message.kind === "opened") this.bar.classList.add("gd-opened");
-      else if (message.kind === "file") this.hearFile(message, buffers);
+      if (message.kind === "opened") {
+        this.bar.classList.add("gd-opened");
+        this.follow();
+      } else if (message.kind === "file") this.hearFile(message, buffers);
       else if (message.kind === "said") this.hearSaid(message);
     });
     on(document, "gd-step", () => this.follow());
@@ -285,7 +291,7 @@ class Toolbar {
       this.model.send({ kind: "arrived", query: location.search.slice(1) });
     } else {
       this.bar.classList.add("gd-opened");
-      this.follow();
+      this.first = this.permalink(); // what the plain address opens, so that it stays plain
     }
   }
 }
