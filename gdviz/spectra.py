@@ -358,7 +358,7 @@ def _krylov(A: Operator, starts: Tensor, steps: int, watch: Watch) -> list[Lancz
         rest, past = A(q), V[:, : j + 1]
         alpha[:, j] = (rest * q).sum(-1)
         for _ in range(2):
-            rest = rest - (past @ rest[..., None]).mT.matmul(past).squeeze(1)
+            rest = rest - (rest[:, None] @ past.mT @ past).squeeze(1)
         left = rest.norm(dim=-1)
         scale = torch.maximum(alpha.abs(), beta).amax(-1)
         # A run at its end goes on with zeros, which change nothing, until the others are there.

@@ -27,7 +27,7 @@ from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
 
-CACHED = 200_000
+CACHED = 100_000
 """Hidden values (networks, h, n) of one product: fewer are all overhead, more leave the cache."""
 DENSE = 400
 """Most parameters P for dense Hessians of hundreds of batches."""
@@ -149,7 +149,7 @@ def sharpness(
             T[..., j, j - 1] = torch.where(going, size, 0.0)[..., 0]
         past = basis[..., : j + 1, :]
         for _ in range(2):  # once leaves 1e-8 when much cancels
-            q = q - ((past @ q[..., None]).mT @ past)[..., 0, :]
+            q = q - (q[..., None, :] @ past.mT @ past)[..., 0, :]
     alive = T.isfinite().all(-1).all(-1)
     top = torch.linalg.eigvalsh(torch.where(alive[..., None, None], T, 0.0))[..., -1]
     return torch.where(alive, top, torch.nan)

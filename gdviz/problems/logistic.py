@@ -166,10 +166,17 @@ def two_classes(loader: str, negative: int, positive: int) -> Points:
 
 def gradient_descent(data: Points, step_size: Tensor) -> Update:
     """Logistic regression by gradient descent; step_size (B,) or (K, B)."""
-    Zt, qZ, slope = data.Z.mT.contiguous(), data.share[..., None] * data.Z, -step_size[..., None]
+    Zt, slope = data.Z.mT.contiguous(), -step_size[..., None]
+    qZt = data.share[:, None] * Zt
 
     def update(w: Tensor) -> Step:
-        return Steady(lambda t: w.baddbmm_(torch.bmm(w, Zt).mul_(slope).sigmoid_(), qZ))
+        p, add = w.new_empty((*w.shape[:2], Zt.shape[-1])), _adding(w, qZt)
+
+        def step(t: int) -> None:
+            torch.bmm(w, Zt, out=p)
+            add(p.mul_(slope).sigmoid_())
+
+        return Steady(step)
 
     return update
 
@@ -183,9 +190,11 @@ def normalised_gradient_descent(data: Points, step_size: Tensor) -> Update:
     Zt, log_q, slope = data.Z.mT.contiguous(), data.share.log()[:, None], -step_size[..., None]
 
     def update(w: Tensor) -> Step:
+        add = _adding(w, Zt)
+
         def step(t: int) -> None:
             log_p = logsigmoid(torch.bmm(w, Zt).mul_(slope)).add_(log_q)
-            w.baddbmm_(torch.softmax(log_p, -1), data.Z)
+            add(torch.softmax(log_p, -1))
 
         return Steady(step)
 
@@ -208,7 +217,7 @@ def perceptrons(data: Points) -> Update:
     full, nothing = torch.stack([q, q, torch.ones_like(q)], -2), q.new_zeros(())
 
     def update(w: Tensor) -> Step:
-        stopped = False
+        stopped, add = False, _adding(w, Zt)
 
         def step(t: int) -> None:
             nonlocal stopped
@@ -223,11 +232,27 @@ def perceptrons(data: Points) -> Update:
                 batch *= 0.5
             normalised /= normalised.sum(-1, keepdim=True).clamp_min_(1e-300)
             classical *= classical.cumsum(-1) == 1  # the first mistake and no other
-            w.baddbmm_(p, data.Z)
+            add(p)
 
         return Steady(step)
 
     return update
+
+
+def _adding(w: Tensor, Zt: Tensor) -> Callable[[Tensor], None]:
+    """Return what adds Σ_i p_i z_i to w (K, B, d), for p (K, B, n) and Zᵀ (K, d, n).
+
+    As Zᵀpᵀ: a product is quick with rows of B numbers, and up to five times slower with the few
+    of w.
+    """
+    change = w.new_empty((*w.shape[:1], *w.shape[:0:-1]))
+    turned = change.mT
+
+    def add(p: Tensor) -> None:
+        torch.bmm(Zt, p.mT, out=change)
+        w.add_(turned)
+
+    return add
 
 
 METHODS: Mapping[str, Callable[[Points, Tensor], Update]] = {

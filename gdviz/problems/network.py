@@ -42,12 +42,20 @@ Array = NDArray[np.float64]
 Layers = tuple[Tensor, Tensor]
 """A_1 = [W_1 b_1] and A_2 = [W_2 b_2] of networks."""
 Gradient = Callable[[Tensor, Tensor, "Tensor | float"], Tensor]
-"""Takes inputs (R, n, d + 1), targets (R, k, n) and the shares of samples; see `gradients`."""
+"""Takes inputs (R, d + 1, n), targets (R, k, n) and the shares of samples; see `gradients`."""
 
 TOGETHER = 50_000
 """Products of hidden units, h² of a sample, that are summed at a time."""
 LARGEST = 3000
 """Most parameters P of a network: past that a dense Hessian takes minutes."""
+
+
+def _tanh(Z: Tensor) -> Tensor:
+    """2σ(2z) - 1, precise to 3e-16; torch's own takes two to three times as long on a CPU."""
+    if Z.is_cuda:
+        return torch.tanh(Z)
+    half = torch.sigmoid(Z + Z)
+    return (half + half).sub_(1)
 
 
 class Activation(NamedTuple):
@@ -60,7 +68,9 @@ class Activation(NamedTuple):
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "relu": Activation(torch.relu, lambda H: (H > 0).to(H.dtype), None),  # almost everywhere
-    "tanh": Activation(torch.tanh, lambda H: 1 - H * H, lambda H, S: -2 * H * S),
+    "tanh": Activation(
+        _tanh, lambda H: torch.addcmul(H.new_ones(()), H, H, value=-1), lambda H, S: -2 * H * S
+    ),
     "softplus": Activation(
         torch.nn.functional.softplus, lambda H: -torch.expm1(-H), lambda H, S: S * (1 - S)
     ),
@@ -280,20 +290,20 @@ class Network:
 
         `shares` (…, n) are the weights of the samples in L, 1/n each if not given.
         """
-        inputs, targets, n = _each(_with_one(X), w), _each(Y.mT, w), X.shape[-2]
+        inputs, targets, n = _each(_with_one(X).mT, w), _each(Y.mT, w), X.shape[-2]
         weights = 1 / n if shares is None else _each(shares[..., None, :], w)
         return self.gradients(w.contiguous(), n)(inputs, targets, weights)
 
     def gradients(self, w: Tensor, n: int) -> Gradient:
         """Return the function that gives the gradient on n samples at what w is by then.
 
-        It takes inputs [x, 1] (R, n, d + 1), targets (R, k, n) and the weights of samples in L, a
+        It takes inputs [x, 1] (R, d + 1, n), targets (R, k, n) and the weights of samples in L, a
         number or (R, 1, n), for all R networks of w. Its answer may be used again by the next call.
         """
         phi, scale = ACTIVATIONS[self.activation], self._scale(w)
         acting, slopes = w if scale is None else torch.empty_like(w), torch.empty_like(w)
-        A1, A2 = self.layers(acting.view(-1, self.size))
-        flat, W2t, R = slopes.view(-1, self.size), A2[..., :-1].mT, len(A1)
+        (A1, A2), (S1, S2) = (self.layers(x.view(-1, self.size)) for x in (acting, slopes))
+        W2t, R = A2[..., :-1].mT, len(A1)
         Z, F = w.new_empty((R, self.h, n)), w.new_empty((R, self.k, n))
         H = w.new_ones((R, self.h + 1, n))
         Ht, units = H.mT, H[:, :-1]
@@ -301,12 +311,13 @@ class Network:
         def gradient(inputs: Tensor, targets: Tensor, shares: Tensor | float) -> Tensor:
             if scale is not None:
                 torch.mul(w, scale, out=acting)
-            torch.bmm(A1, inputs.mT, out=Z)
-            units.copy_(phi.value(Z))
+            active = phi.value(torch.bmm(A1, inputs, out=Z))
+            units.copy_(active)
             r = self._residual(torch.bmm(A2, H, out=F), targets).mul_(shares)
-            D = torch.bmm(W2t, r).mul_(phi.slope(units))
-            parts = torch.bmm(D, inputs), torch.bmm(r, Ht)
-            torch.cat([part.flatten(1) for part in parts], -1, out=flat)
+            D = torch.bmm(W2t, r, out=Z).mul_(phi.slope(active))
+            # turned, as a product is quick with rows of h numbers, and not with some of d + 1
+            S1.copy_(torch.bmm(inputs, D.mT).mT)
+            S2.copy_(torch.bmm(r, Ht))
             return slopes if scale is None else slopes.mul_(scale)
 
         return gradient
@@ -333,13 +344,13 @@ class Network:
             dr = dF if self.criterion == "MSE" else p * (dF - (p * dF).sum(-2, keepdim=True))
             dD = (V2[..., :-1].mT @ r + W2.mT @ dr).mul_(S)
             if bend is not None:
-                dD += bend * dZ
+                dD.addcmul_(bend, dZ)
             if each:
                 dA1 = dD.mT[..., None] * inputs[..., None, :]
                 dA2 = dr.mT[..., None] * hidden[..., None, :]
                 dA2[..., :-1] += r.mT[..., None] * dH.mT[..., None, :]
             else:
-                dA1, dA2 = dD @ inputs, dr @ hidden
+                dA1, dA2 = (inputs.mT @ dD.mT).mT, dr @ hidden  # turned as above
                 dA2[..., :-1] += r @ dH.mT
             flat = torch.cat([dA1.flatten(-2), dA2.flatten(-2)], -1)
             return self._scaled(flat if each else flat.div_(X.shape[-2]), w, each)
@@ -471,7 +482,8 @@ def gradient_descent(net: Network, X: Tensor, Y: Tensor, step_size: float | Tens
 
     def update(w: Tensor) -> Step:
         gradient = net.gradients(w, n)
-        inputs, targets = _each(_with_one(X), w), _each(Y.mT, w)
+        inputs = _each(_with_one(X).mT.contiguous(), w)
+        targets = _each(Y.mT, w)
         return Steady(lambda t: w.addcmul_(gradient(inputs, targets, 1 / n), pace))
 
     return update
@@ -525,7 +537,7 @@ def sgd(
         def step(t: int) -> None:
             clock.tick(t)
             here = clock.read(seen)
-            batch, targets = _each(inputs[here], w), _each(Y[here].mT, w)
+            batch, targets = _each(inputs[here].mT, w), _each(Y[here].mT, w)
             w.addcmul_(gradient(batch, targets, share), pace)
 
         return Steady(step)
