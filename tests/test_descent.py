@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from gdviz.descent import BLOCK, descend
+from gdviz.problems import network
 from gdviz.watch import Cancelled
 
 
@@ -61,3 +62,22 @@ def test_watch_hears_rising_fractions_and_may_cancel():
 def test_a_record_that_makes_no_sense_is_refused(record):
     with pytest.raises(ValueError, match="increasing"):
         descend(halve, START, np.array(record, dtype=int), reading)
+
+
+def test_an_update_may_differentiate():
+    def cubes(w):
+        return lambda t: w.sub_(0.01 * torch.func.grad(lambda v: v.pow(3).sum())(w))
+
+    start = START.abs()
+    run = descend(cubes, start, np.array([0, 1]), reading)
+    np.testing.assert_allclose(run.final, start - 0.03 * start**2)
+
+
+def test_what_a_run_leaves_behind_can_be_differentiated():
+    net = network.Network(3, 4, 2, "tanh", "MSE", ntk=True)  # its scales outlive the run
+    X, Y = network.clusters(7, 3, 2, 1.0, 1.0, seed=0)
+    start = net.start([0])
+    descend(network.gradient_descent(net, X, Y, 0.1), start, np.array([0, 2]), lambda w: {})
+    w = start.requires_grad_()
+    (slope,) = torch.autograd.grad(net.loss(w, X, Y).sum(), w)
+    torch.testing.assert_close(slope, net.gradient(start.detach(), X, Y))

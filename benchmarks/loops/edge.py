@@ -31,10 +31,12 @@ def draw(size: int) -> dict[str, Any]:
 def in_gdviz(X: Array, Y: Array, start: Array, q: Array) -> Array:
     samples, targets = torch.from_numpy(X), torch.from_numpy(Y)
     update = network.gradient_descent(NET, samples, targets, torch.from_numpy(PACES))
-    course = descend(update, torch.from_numpy(start), RECORD, lambda w: {"w": w}).readings["w"]
-    blocks = torch.from_numpy(course).split(16)
-    found = [landscape.sharpness(NET, w, samples, targets, LANCZOS) for w in blocks]
-    return torch.cat(found).numpy().T
+
+    def probe(w: torch.Tensor) -> dict[str, torch.Tensor]:
+        parts = (landscape.sharpness(NET, one, samples, targets, LANCZOS) for one in w.split(29))
+        return {"sharpness": torch.cat([*parts])}
+
+    return descend(update, torch.from_numpy(start), RECORD, probe).readings["sharpness"].T
 
 
 # --- NumPy ------------------------------------------------------------------------------------

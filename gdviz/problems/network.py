@@ -469,6 +469,7 @@ def _fan_in(net: Network) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # it outlives the run that asks first
 def _scale(net: Network, dtype: torch.dtype, device: torch.device) -> Tensor:
     return (_fan_in(net) if net.ntk else net.present()).to(device, dtype)
 
