@@ -204,8 +204,21 @@ def _captured(step: Step) -> Step:
 
 
 def _read(probe: Probe, weights: "Tensor") -> dict[str, "Tensor"]:
-    # A probe may hand the block itself on, and the block is used again: hence the copy.
-    return {name: reading.clone() for name, reading in probe(weights).items()}
+    """What a probe says of weights (steps, *batch, d); in halves where a GPU has no room for all.
+
+    It is readings that fill a memory: they take many steps at a time, with what lies between.
+    """
+    import torch
+
+    try:
+        # A probe may hand the block itself on, and the block is used again: hence the copy.
+        return {name: reading.clone() for name, reading in probe(weights).items()}
+    except torch.OutOfMemoryError:
+        if len(weights) == 1:
+            raise
+    # not in the handler, whose error keeps alive what has filled the memory
+    halves = [_read(probe, half) for half in weights.chunk(2)]
+    return {name: torch.cat([half[name] for half in halves]) for name in halves[0]}
 
 
 def _host(blocks: "list[Tensor]") -> NDArray[np.float64]:

@@ -40,6 +40,24 @@ def test_start_stays_as_it_was_and_step_numbers_count_up():
     assert torch.equal(start, START)
 
 
+def test_readings_that_find_no_room_are_taken_in_halves():
+    def cramped(room):
+        def probe(w):
+            if len(w) > room:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return reading(w)
+
+        return probe
+
+    record = np.arange(BLOCK + 8)
+    wanted = descend(halve, START, record, reading).readings
+    got = descend(halve, START, record, cramped(5)).readings
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(got[name], values)
+    with pytest.raises(torch.OutOfMemoryError):
+        descend(halve, START, record, cramped(0))
+
+
 def test_watch_hears_rising_fractions_and_may_cancel():
     heard = []
     descend(halve, START, np.arange(500), reading, heard.append)
