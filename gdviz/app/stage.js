@@ -1032,7 +1032,11 @@ class Stage {
   }
 
   buildPlayer() {
-    this.player = html("div", "gd-player", this.root, { role: "group", "aria-label": "player" });
+    this.player = html("div", "gd-player", this.root, {
+      role: "group",
+      "aria-label": "player",
+      hidden: "", // until there is something to play
+    });
     const button = (icon, label, act) => {
       const node = html("button", `gd-${icon}`, this.player, {
         type: "button",

@@ -299,6 +299,24 @@ def test_a_still_has_no_player(open_page):
     assert not stage.page.is_visible(".gd-player")
 
 
+def test_before_the_first_scene_there_is_room_and_nothing_to_play(stage):
+    page = stage.page
+    page.evaluate(
+        """() => {
+          halt();
+          const { get } = model;
+          model.get = (name) => (name === "scene" ? {} : get(name));
+          start();
+        }"""
+    )
+    assert page.locator(".gd-player").is_hidden()
+    assert page.locator(".gd-stage").bounding_box()["height"] > 300
+    page.focus(".gd-stage")
+    for key in (" ", "ArrowRight", "End"):
+        page.keyboard.press(key)
+    stage.settle()
+
+
 def test_a_new_scene_keeps_the_step_and_the_elements(stage):
     stage.page.focus(".gd-stage")
     stage.page.keyboard.press("Home")
