@@ -245,7 +245,7 @@ def _adding(w: Tensor, Zt: Tensor) -> Callable[[Tensor], None]:
     As Zᵀpᵀ: a product is quick with rows of B numbers, and up to five times slower with the few
     of w.
     """
-    change = w.new_empty((*w.shape[:1], *w.shape[:0:-1]))
+    change = torch.empty_like(w.mT, memory_format=torch.contiguous_format)
     turned = change.mT
 
     def add(p: Tensor) -> None:

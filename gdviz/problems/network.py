@@ -26,10 +26,9 @@ Source: the setting is ours, after arXiv 1706.04454, "Empirical Analysis of the 
 Over-Parametrized Neural Networks" [S]; the closed forms are derived for this project [M].
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gdviz.descent import Clock, Probe, Steady, Step, Update, around
+from gdviz.problems.activation import ACTIVATIONS
 
 Array = NDArray[np.float64]
 Layers = tuple[Tensor, Tensor]
@@ -50,31 +50,6 @@ LARGEST = 3000
 """Most parameters P of a network: past that a dense Hessian takes minutes."""
 
 
-def _tanh(Z: Tensor) -> Tensor:
-    """2σ(2z) - 1, precise to 4e-16; torch's own takes 1.5 to 3 times as long on a CPU."""
-    if Z.is_cuda:
-        return torch.tanh(Z)
-    half = torch.sigmoid(Z + Z)
-    return (half + half).sub_(1)
-
-
-class Activation(NamedTuple):
-    """A function φ with φ' as a function of φ, and φ'' as one of φ and φ'; None for zero."""
-
-    value: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
-    bend: Callable[[Tensor, Tensor], Tensor] | None
-
-
-ACTIVATIONS: Mapping[str, Activation] = {
-    "relu": Activation(torch.relu, lambda H: (H > 0).to(H.dtype), None),  # almost everywhere
-    "tanh": Activation(
-        _tanh, lambda H: torch.addcmul(H.new_ones(()), H, H, value=-1), lambda H, S: -2 * H * S
-    ),
-    "softplus": Activation(
-        torch.nn.functional.softplus, lambda H: -torch.expm1(-H), lambda H, S: S * (1 - S)
-    ),
-}
 LOSSES = ("CE", "MSE")
 
 

@@ -15,7 +15,7 @@ Source: the setting is ours, after arXiv 2312.03951, "Understanding the Role of 
 Double Descent", of which the abstract was read; the closed forms are derived for this project [M].
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gdviz.descent import Probe, Steady, Step, Update
+from gdviz.problems import activation as activations
+from gdviz.problems.activation import Activation
 
 Array = NDArray[np.float64]
 
-ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "tanh": (torch.tanh, lambda H: 1 - H * H),
-    "relu": (torch.relu, lambda H: (H > 0).to(H.dtype)),
-}
-"""Activations φ with their slopes φ' as a function of φ."""
+ACTIVATIONS = {name: activations.ACTIVATIONS[name] for name in ("tanh", "relu")}
+"""Those with φ(0) = 0: rows of zeros add nothing to f."""
 
 
 def linear_teacher(
@@ -70,12 +69,12 @@ def start(widths: Sequence[int], d: int, scale: float, seeds: Sequence[int]) -> 
 
 def hidden(theta: Tensor, X: Tensor, activation: str) -> Tensor:
     """φ(w_j·x) of weights (…, S, M, h, d + 1) and samples (S, n, d): (…, S, M, h, n)."""
-    phi, _ = _activation(activation)
+    phi = _activation(activation).value
     W = theta[..., :-1].flatten(-3, -2)  # one product for all models: they share the samples
     return phi(W @ X.mT).reshape(*theta.shape[:-1], -1)
 
 
-def _activation(name: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+def _activation(name: str) -> Activation:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}")
     return ACTIVATIONS[name]
@@ -100,7 +99,7 @@ def gradient_descent(
     Only the K neurons that there are take part, those of all networks side by side: rows of zeros
     would be most of the work where widths differ.
     """
-    phi, slope_of = _activation(activation)
+    phi = _activation(activation)
 
     def update(theta: Tensor) -> Step:
         there, rows = theta.any(-1).any(0), theta.flatten(1, 2)
@@ -112,12 +111,12 @@ def gradient_descent(
         to_W, to_a = torch.split(gradient, [X.shape[-1], 1], -1)
 
         def step(t: int) -> None:
-            H = phi(W @ X.mT)
+            H = phi.value(W @ X.mT)
             # a diverged network is not to reach others, and 0 times ∞ would be NaN
             f = a.mT.where(own, 0) @ H.nan_to_num()  # (S, M, n)
             r = ((f - y[:, None]) / y.shape[-1]).index_select(1, net)
             torch.sum(H * r, -1, keepdim=True, out=to_a)
-            to_W.copy_(slope_of(H).mul_(r).mul_(a) @ X)
+            to_W.copy_(phi.slope(H).mul_(r).mul_(a) @ X)
             velocity.mul_(momentum).add_(gradient)
             packed.sub_(velocity, alpha=step_size)
             rows.index_copy_(1, at, packed)
@@ -136,7 +135,7 @@ def levenberg_marquardt(X: Tensor, y: Tensor, activation: str) -> Update:
     not disturb each other: a system that cannot be solved is a step that is not taken.
     """
     XXt, target = (X @ X.mT)[:, None], y[:, None]
-    _, slope_of = _activation(activation)
+    slope_of = _activation(activation).slope
 
     def look(theta: Tensor) -> tuple[Tensor, Tensor]:
         H = hidden(theta, X, activation)
