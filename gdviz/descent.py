@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gdviz.watch import Watch, unwatched
 
-if TYPE_CHECKING:  # the loop only calls methods of tensors, so torch need not be loaded here
+if TYPE_CHECKING:  # torch takes a second to load: only a run does it
     from torch import Tensor
 
 BLOCK = 64

@@ -31,11 +31,7 @@ def draw(size: int) -> dict[str, Any]:
 def in_gdviz(X: Array, Y: Array, start: Array, q: Array) -> Array:
     samples, targets = torch.from_numpy(X), torch.from_numpy(Y)
     update = network.gradient_descent(NET, samples, targets, torch.from_numpy(PACES))
-
-    def probe(w: torch.Tensor) -> dict[str, torch.Tensor]:
-        parts = (landscape.sharpness(NET, one, samples, targets, LANCZOS) for one in w.split(29))
-        return {"sharpness": torch.cat([*parts])}
-
+    probe = landscape.sharpness_reading(NET, samples, targets, LANCZOS)
     return descend(update, torch.from_numpy(start), RECORD, probe).readings["sharpness"].T
 
 

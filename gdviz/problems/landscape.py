@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gdviz.descent import Clock, Probe, Steady, Step, Update, descend
 from gdviz.problems.network import Network
+from gdviz.spectra import without
 from gdviz.watch import Watch, unwatched
 
 Array = NDArray[np.float64]
@@ -147,9 +148,7 @@ def sharpness(
         T[..., j, j] = torch.where(going[..., 0], rayleigh, T[..., 0, 0])
         if j:
             T[..., j, j - 1] = torch.where(going, size, 0.0)[..., 0]
-        past = basis[..., : j + 1, :]
-        for _ in range(2):  # once leaves 1e-8 when much cancels
-            q = q - (q[..., None, :] @ past.mT @ past)[..., 0, :]
+        q = without(q, basis[..., : j + 1, :])
     alive = T.isfinite().all(-1).all(-1)
     top = torch.linalg.eigvalsh(torch.where(alive[..., None, None], T, 0.0))[..., -1]
     return torch.where(alive, top, torch.nan)

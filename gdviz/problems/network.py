@@ -48,8 +48,6 @@ TOGETHER = 50_000
 """Products of hidden units, h² of a sample, that are summed at a time."""
 LARGEST = 3000
 """Most parameters P of a network: past that a dense Hessian takes minutes."""
-
-
 LOSSES = ("CE", "MSE")
 
 

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from gdviz.descent import Probe, Steady, Step, Update
 from gdviz.problems import activation as activations
-from gdviz.problems.activation import Activation
 
 Array = NDArray[np.float64]
 
@@ -74,7 +73,7 @@ def hidden(theta: Tensor, X: Tensor, activation: str) -> Tensor:
     return phi(W @ X.mT).reshape(*theta.shape[:-1], -1)
 
 
-def _activation(name: str) -> Activation:
+def _activation(name: str) -> activations.Activation:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}")
     return ACTIVATIONS[name]
