@@ -106,7 +106,12 @@ class Page(widgets.VBox):  # type: ignore[misc]
     @property
     def view(self) -> View:
         """The experiment that is looked at."""
-        return self._view(list(self.lab.experiments)[self.tabs.selected_index or 0])
+        return self._view(self._chosen)
+
+    @property
+    def _chosen(self) -> str:
+        """The name of that experiment."""
+        return list(self.lab.experiments)[self.tabs.selected_index or 0]
 
     def visit(self, link: Link) -> None:
         """Show what a link says, and do as it asks."""
@@ -133,7 +138,7 @@ class Page(widgets.VBox):  # type: ignore[misc]
 
     def shown(self, view: View) -> None:
         """Hear from a view that it shows another picture."""
-        if view is not self.view:
+        if view is not self.views.get(self._chosen):  # the worker, who calls this, builds none
             return
         self.toolbar.link = self.here(view).query
         if self._opening:

@@ -368,6 +368,16 @@ def test_two_pages_do_not_meet(page):
     assert other.view.settings.size == 1.0
 
 
+def test_a_picture_that_is_told_late_builds_no_view_of_the_tab_that_is_turned_to():
+    """The worker tells of it, while the tab's view may be in the middle of being built."""
+    page = show("perceptron_limit")
+    settle(page)
+    page.tabs.unobserve_all("selected_index")
+    page.tabs.selected_index = 1
+    page.shown(page.views["race"])
+    assert list(page.views) == ["race"]
+
+
 def test_an_unknown_lab_is_told():
     with pytest.raises(LookupError, match="perceptron_limit"):
         show("perceptron")
